@@ -1,0 +1,1 @@
+"""The functional core: pure functions over tensors and the interface that every world model implements."""

@@ -1,0 +1,151 @@
+"""The interface that every world model implements, and what one step of it returns."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
+
+from gymnasium import Space
+from torch import Tensor, nn
+
+S = TypeVar("S")
+"""A state: a frozen dataclass whose every leaf has the lane axis first."""
+
+Obs = Tensor | dict[str, Tensor]
+"""An observation in model units: images float32 `[B, 3, h, w]` in [0, 1], vectors float32 `[B, n]`, or a dict of these."""
+
+
+@dataclass(frozen=True)
+class Transition(Generic[S]):
+    """What one imagined step returns."""
+
+    state: S
+    """The state after the step."""
+    reward: Tensor
+    """`[B]` float32 in the real env's units: what this action earned."""
+    termination: Tensor
+    """`[B]` float32 in [0, 1]: the probability that this action ended the episode."""
+    info: Mapping[str, Tensor] = field(default_factory=dict)
+    """`[B, ...]` each, for example `"disagreement"`."""
+
+
+class WorldModel(ABC, Generic[S]):
+    """A learned simulator of one environment, stepped for `B` lanes at once.
+
+    Every method is pure: it returns new values, edits nothing it was given and keeps no memory. Randomness arrives as
+    `noise`, standard normals `[B, noise_dim]`; without it fresh noise is drawn from torch's default generator.
+    """
+
+    observation_space: Space[Any]
+    """The space of the real env's observations, after its preprocessing."""
+    action_space: Space[Any]
+    """The space of the real env's actions."""
+    noise_dim: int
+    """How many standard normals one lane consumes in a call of `step` or `observe`."""
+    feature_dim: int
+    """F, the width of what `features` returns."""
+    differentiable: ClassVar[bool] = True
+    """Whether gradients flow from `step`'s results to its state and action."""
+
+    @abstractmethod
+    def initial(self, batch_size: int) -> S:
+        """Return the empty memory of `batch_size` lanes: what is known before the first observation."""
+
+    @abstractmethod
+    def observe(self, state: S, action: Tensor, obs: Obs, is_first: Tensor, noise: Tensor | None = None) -> S:
+        """Return the state after something that really happened (the posterior).
+
+        Args:
+            state: the state before.
+            action: `[B, A]` the action that led from `state` to `obs`; ignored where `is_first`.
+            obs: the observation that followed, in model units.
+            is_first: `[B]` bool, `obs` opens an episode: the memory of that lane starts afresh.
+            noise: `[B, noise_dim]` standard normal; zeros give the posterior's mean.
+        """
+
+    @abstractmethod
+    def step(self, state: S, action: Tensor, noise: Tensor | None = None, temperature: float = 1.0) -> Transition[S]:
+        """Return what the dream holds to happen next (the prior).
+
+        Args:
+            state: the state before.
+            action: `[B, A]` env units for a Box, one-hot for a Discrete space.
+            noise: `[B, noise_dim]` standard normal.
+            temperature: above 1 makes the dream less certain; its meaning is in `core/sampling.py`.
+        """
+
+    @abstractmethod
+    def features(self, state: S) -> Tensor:
+        """Return `[B, F]` float32, what a small policy sees of a state."""
+
+    def decode(self, state: S) -> Obs:
+        """Return the observation that a state stands for, in model units.
+
+        Raises:
+            NotDecodable: if the model has no decoder.
+        """
+        from dreamgym.errors import NotDecodable
+
+        raise NotDecodable(f"{type(self).__name__} has no decoder; use observation='features' instead of pixels.")
+
+
+@dataclass(frozen=True)
+class SequenceBatch:
+    """Windows of recorded episodes, in model units; an episode shorter than the window is padded at its end.
+
+    `action[t]` leads from `obs[t]` to `obs[t + 1]` and produces `reward[t]` and `terminated[t]`.
+    """
+
+    obs: Tensor
+    """`[B, T + 1, ...]`; padding repeats the last observation."""
+    action: Tensor
+    """`[B, T, A]`."""
+    reward: Tensor
+    """`[B, T]` env units."""
+    terminated: Tensor
+    """`[B, T]` float, 1 where the action ended the episode."""
+    mask: Tensor
+    """`[B, T]` float, 1 where the transition was recorded, 0 where it is padding."""
+    is_first: Tensor
+    """`[B]` bool, the window starts where its episode starts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageConfig:
+    """How one stage of a world model is optimised."""
+
+    steps: int = 10_000
+    """Optimiser steps in all."""
+    batch_size: int = 32
+    """B, windows a step."""
+    sequence_length: int = 32
+    """T, actions a window; 0 gives single observations."""
+    learning_rate: float = 1e-3
+    """Adam's, constant for the first 60% of the steps, then linear to a tenth."""
+    grad_clip: float = 100.0
+    """Largest norm of the gradient of all of the stage's weights."""
+    ending_share: float = 0.0
+    """Share of windows that are made to hold a recorded termination, in [0, 1)."""
+
+
+@runtime_checkable
+class Trainable(Protocol):
+    """What a world model that `dreamgym.training.fit` can train has besides the `WorldModel` interface."""
+
+    stages: Mapping[str, StageConfig]
+    """Stage name -> default optimisation, in training order."""
+
+    def stage_parameters(self, stage: str) -> Iterable[nn.Parameter]:
+        """Return the weights that a stage trains."""
+
+    def stage_inputs(self, obs: Obs, stage: str) -> Tensor | None:
+        """Return what a stage needs to know of each observation `[B, ...]`, or None to be given the observations.
+
+        Called once for every recorded observation before the stage begins; the answers, kept in memory, are then what
+        `SequenceBatch.obs` holds. It must not depend on weights that the stage trains.
+        """
+
+    def loss(self, batch: SequenceBatch, stage: str) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the scalar loss of a stage and its named terms, detached, for the log."""
