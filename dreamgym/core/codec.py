@@ -1,0 +1,161 @@
+"""Units change here and nowhere else: what an env's spaces say on one side, what world models compute with on the other.
+
+| space | env units | model units |
+| --- | --- | --- |
+| Box uint8 `[h, w, c]` | uint8 pictures | float32 `[B, c, h, w]` in [0, 1] |
+| any other Box | its dtype and shape | float32 `[B, n]`, same unit, flattened |
+| Discrete | integers from `start` | float32 one-hot `[B, n]` |
+| Dict | dict | dict of the above |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import Space, spaces
+from torch import Tensor
+
+from dreamgym.core.model import Obs
+from dreamgym.core.spaces import is_image
+from dreamgym.errors import InvalidAction, InvalidActionType, InvalidObservation, UnsupportedSpace
+
+Array = np.ndarray | Tensor
+
+
+def encode_obs(space: Space[Any], obs: Any, device: torch.device | str | None = None) -> Obs:
+    """Return a batch of observations in model units.
+
+    Args:
+        space: the space of one observation.
+        obs: `[B, ...]` arrays or tensors in env units, a dict of them for a Dict space.
+        device: where the result lies; by default where `obs` lies.
+
+    Raises:
+        InvalidObservation: if the shape is not the space's.
+    """
+    if isinstance(space, spaces.Dict):
+        parts = {key: encode_obs(part, obs[key], device) for key, part in space.items()}
+        if any(isinstance(part, dict) for part in parts.values()):
+            raise UnsupportedSpace("a Dict inside a Dict is not supported; flatten the observation space first.")
+        return parts  # type: ignore[return-value]
+    x = torch.as_tensor(obs, device=device)
+    if tuple(x.shape[1:]) != tuple(space.shape or ()):
+        raise InvalidObservation(f"observation has shape {tuple(x.shape)}; expected (B, *{space.shape}).")
+    return _encode(space, x)
+
+
+def decode_obs(space: Space[Any], obs: Obs) -> Any:
+    """Return a batch of observations as tensors in env units, dtype and layout, on the device of `obs`."""
+    if isinstance(space, spaces.Dict):
+        assert isinstance(obs, Mapping)
+        return {key: decode_obs(part, obs[key]) for key, part in space.items()}
+    assert isinstance(obs, Tensor)
+    if is_image(space):
+        x = obs.mul(255).round_() if not obs.requires_grad else obs.mul(255).round()
+        return x.clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()  # [B, h, w, c]
+    return _decode(space, obs)
+
+
+def encode_action(space: Space[Any], action: Array) -> Tensor:
+    """Return a batch of actions `[B, A]` in model units.
+
+    Args:
+        space: the space of one action.
+        action: `[B, ...]` in env units.
+    """
+    return _encode(space, torch.as_tensor(action))
+
+
+def decode_action(space: Space[Any], action: Tensor) -> Tensor:
+    """Return a batch of actions in env units and dtype; a Discrete action is the largest entry of `[B, A]`."""
+    return _decode(space, action)
+
+
+def action_dim(space: Space[Any]) -> int:
+    """Return A, the width of an action in model units."""
+    if isinstance(space, spaces.Discrete):
+        return int(space.n)
+    if isinstance(space, spaces.Box):
+        return int(np.prod(space.shape))
+    raise UnsupportedSpace(f"action space {space} is not supported; expected a Box or a Discrete.")
+
+
+def check_action(space: Space[Any], action: Any, num_envs: int, owner: str) -> Array:
+    """Return `action` if it is a batch of valid actions of `num_envs` lanes.
+
+    Values on an accelerator are not looked at, which would make the host wait for the device.
+
+    Raises:
+        InvalidActionType: if it is a scalar or no array of numbers.
+        InvalidAction: if shape, dtype or range are not the space's, or a value is not finite.
+    """
+    expected = f"{owner} expects {(num_envs, *(space.shape or ()))} {describe(space)}."
+    if not isinstance(action, Tensor):
+        action = np.asarray(action)
+        if action.ndim == 0 or action.dtype == object:
+            raise InvalidActionType(f"action is {action!r}; {expected}")
+    if tuple(action.shape) != (num_envs, *(space.shape or ())):
+        raise InvalidAction(f"action has shape {tuple(action.shape)}; {expected}")
+    if isinstance(space, spaces.Discrete) and not _is_integer(action):
+        raise InvalidAction(f"action has dtype {action.dtype}; {expected}")
+    if isinstance(action, Tensor) and action.device.type != "cpu":
+        return action
+    values = np.asarray(action.detach()) if isinstance(action, Tensor) else action
+    if not np.isfinite(values).all():
+        raise InvalidAction(f"action holds {values[~np.isfinite(values)].flat[0]}; {expected}")
+    low, high = _range(space)
+    outside = (values < low - 1e-5) | (values > high + 1e-5)  # a float32 policy may round past the edge
+    if outside.any():
+        lane = int(np.argwhere(outside)[0][0])
+        raise InvalidAction(
+            f"action of lane {lane} is {values[lane].tolist()}, out of range; {expected} Clip it first."
+        )
+    return action
+
+
+def describe(space: Space[Any]) -> str:
+    """Return a space in words, for an error message."""
+    if isinstance(space, spaces.Box):
+        names = ", ".join(f"{low:g}..{high:g}" for low, high in zip(space.low.flat, space.high.flat, strict=True))
+        return f"{space.dtype} [{names}]" if space.low.size <= 8 else f"{space.dtype}"
+    if isinstance(space, spaces.Discrete):
+        return f"integers {int(space.start)}..{int(space.start + space.n - 1)}"
+    return str(space)
+
+
+def _encode(space: Space[Any], x: Tensor) -> Tensor:
+    if isinstance(space, spaces.Discrete):
+        return torch.nn.functional.one_hot(x.long() - int(space.start), int(space.n)).float()  # [B, n]
+    if is_image(space):
+        return x.permute(0, 3, 1, 2).float().div_(255)  # [B, c, h, w]
+    if isinstance(space, spaces.Box):
+        return x.flatten(1).float()  # [B, n]
+    raise UnsupportedSpace(f"space {space} is not supported; expected a Box, a Discrete, or a Dict of these.")
+
+
+def _decode(space: Space[Any], x: Tensor) -> Tensor:
+    if isinstance(space, spaces.Discrete):
+        return x.argmax(-1) + int(space.start)
+    if isinstance(space, spaces.Box):
+        x = x.unflatten(1, space.shape) if space.shape else x.squeeze(1)
+        low, high = (torch.as_tensor(bound, device=x.device, dtype=x.dtype) for bound in (space.low, space.high))
+        x = torch.minimum(torch.maximum(x, low), high)
+        dtype = torch.from_numpy(np.empty(0, space.dtype)).dtype
+        return x.to(dtype) if dtype.is_floating_point else x.round().to(dtype)
+    raise UnsupportedSpace(f"space {space} is not supported; expected a Box, a Discrete, or a Dict of these.")
+
+
+def _is_integer(action: Array) -> bool:
+    if isinstance(action, Tensor):
+        return not (action.is_floating_point() or action.is_complex() or action.dtype == torch.bool)
+    return np.issubdtype(action.dtype, np.integer)
+
+
+def _range(space: Space[Any]) -> tuple[Any, Any]:
+    if isinstance(space, spaces.Discrete):
+        return int(space.start), int(space.start + space.n - 1)
+    assert isinstance(space, spaces.Box)
+    return space.low, space.high

@@ -1,0 +1,72 @@
+"""How a dream draws what happens next; temperature has its meaning here and nowhere else."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from dreamgym.errors import InvalidTemperature
+
+
+def check_temperature(temperature: float) -> float:
+    """Return `temperature` as a float.
+
+    Raises:
+        InvalidTemperature: if it is not a positive finite number.
+    """
+    value = float(temperature)
+    if not (math.isfinite(value) and value > 0):
+        raise InvalidTemperature(f"temperature is {temperature!r}; expected a number above 0, 1.0 dreams as learned.")
+    return value
+
+
+def sample_normal(mean: Tensor, std: Tensor, noise: Tensor, temperature: float = 1.0) -> Tensor:
+    """Return one draw of a Gaussian whose variance is multiplied by the temperature.
+
+    Args:
+        mean, std: `[B, Z]`.
+        noise: `[B, Z]` standard normal.
+        temperature: above 1 makes the dream less certain.
+    """
+    return mean + std * noise * math.sqrt(temperature)
+
+
+def sample_mixture(logits: Tensor, mean: Tensor, std: Tensor, noise: Tensor, temperature: float = 1.0) -> Tensor:
+    """Return one draw per latent dimension from a mixture of Gaussians.
+
+    Args:
+        logits: `[B, Z, K]` unnormalised log-weights.
+        mean, std: `[B, Z, K]`, latent units.
+        noise: `[B, 2 * Z]` standard normal: the first half picks the component, the second the offset.
+        temperature: divides the logits and multiplies the variance; above 1 makes the dream less certain.
+
+    Returns:
+        `[B, Z]`, latent units. Gradients reach the chosen component's mean and std, not the weights.
+
+    Source: Ha & Schmidhuber 2018, appendix A.2. The component is chosen by inverting the cumulative weights, which
+    needs one number where the Gumbel trick needs K.
+    """
+    choice, offset = noise.chunk(2, 1)  # [B, Z] each
+    cumulative = (logits / temperature).softmax(-1).cumsum(-1)[..., :-1]  # [B, Z, K - 1]
+    component = (torch.special.ndtr(choice)[..., None] > cumulative).sum(-1, keepdim=True)  # [B, Z, 1]
+    mean, std = mean.gather(-1, component).squeeze(-1), std.gather(-1, component).squeeze(-1)
+    return sample_normal(mean, std, offset, temperature)
+
+
+def mixture_nll(logits: Tensor, mean: Tensor, log_std: Tensor, target: Tensor) -> Tensor:
+    """Return the negative log-likelihood of each target under its mixture, in nats.
+
+    Args:
+        logits, mean, log_std: `[..., Z, K]`.
+        target: `[..., Z]`.
+
+    Returns:
+        `[..., Z]`.
+
+    Source: Graves 2013, equation 26, one-dimensional components.
+    """
+    scaled = (target[..., None] - mean) * (-log_std).exp()
+    log_density = -0.5 * scaled.square() - log_std - 0.5 * math.log(2 * math.pi)
+    return -torch.logsumexp(logits.log_softmax(-1) + log_density, -1)

@@ -1,0 +1,92 @@
+"""States are nested frozen dataclasses (or dicts) whose leaves have the lane axis first; these functions walk them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+T = TypeVar("T")
+
+
+def tree_map(fn: Callable[..., Any], tree: T, *others: T) -> T:
+    """Return a tree of the same shape whose leaves are `fn(leaf, *leaves of the others)`."""
+    if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
+        names = [field.name for field in dataclasses.fields(tree)]
+        parts = {n: tree_map(fn, getattr(tree, n), *(getattr(o, n) for o in others)) for n in names}
+        return type(tree)(**parts)  # type: ignore[return-value]
+    if isinstance(tree, Mapping):
+        return {key: tree_map(fn, tree[key], *(o[key] for o in others)) for key in tree}  # type: ignore[index, return-value]
+    return fn(tree, *others)
+
+
+def named_leaves(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """Return the leaves by dotted name, in the order of the fields."""
+    if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
+        items = [(field.name, getattr(tree, field.name)) for field in dataclasses.fields(tree)]
+    elif isinstance(tree, Mapping):
+        items = list(tree.items())
+    else:
+        return {prefix: tree}
+    return {k: leaf for name, part in items for k, leaf in named_leaves(part, f"{prefix}.{name}".strip(".")).items()}
+
+
+def from_named_leaves(template: T, leaves: Mapping[str, Any]) -> T:
+    """Return a tree shaped like `template` with the leaves that `named_leaves` gave; a missing one is a KeyError."""
+    names = iter(named_leaves(template))
+    return tree_map(lambda _: leaves[next(names)], template)
+
+
+def where(mask: Tensor, tree: T, other: T) -> T:
+    """Return the lanes of `tree` where `mask [B]` holds, those of `other` elsewhere."""
+
+    def pick(a: Any, b: Any) -> Any:
+        if isinstance(a, Tensor):
+            return torch.where(mask.view(-1, *[1] * (a.ndim - 1)), a, b)
+        rows = mask.cpu().numpy()
+        return np.where(rows.reshape(-1, *[1] * (a.ndim - 1)), a, b)
+
+    return tree_map(pick, tree, other)
+
+
+def gather(tree: T, index: Tensor) -> T:
+    """Return the lanes that `index [B]` names, as a copy; lanes may repeat."""
+    return tree_map(lambda x: x[index] if isinstance(x, Tensor) else x[index.cpu().numpy()], tree)
+
+
+def concatenate(trees: list[T]) -> T:
+    """Return one tree whose lanes are those of all `trees` in order."""
+    join = lambda *xs: torch.cat(xs) if isinstance(xs[0], Tensor) else np.concatenate(xs)  # noqa: E731
+    return tree_map(join, trees[0], *trees[1:])
+
+
+def clone(tree: T) -> T:
+    """Return a copy that shares no memory with `tree`."""
+    return tree_map(lambda x: x.clone() if isinstance(x, Tensor) else x.copy(), tree)
+
+
+def to_device(tree: T, device: torch.device | str) -> T:
+    """Return the tree with its tensors on `device`."""
+    return tree_map(lambda x: x.to(device) if isinstance(x, Tensor) else x, tree)
+
+
+def num_lanes(tree: Any) -> int:
+    """Return B, the number of lanes of a state."""
+    return len(next(iter(named_leaves(tree).values())))
+
+
+def finite_lanes(tree: Any) -> Tensor:
+    """Return `[B]` bool: every number of the lane is finite."""
+    finite = None
+    for leaf in named_leaves(tree).values():
+        if isinstance(leaf, Tensor) and leaf.is_floating_point():
+            # the sum is finite exactly when all entries are (states are far from overflow), at one pass over memory
+            lane = leaf.flatten(1).sum(1).isfinite() if leaf.ndim > 1 else leaf.isfinite()
+            finite = lane if finite is None else finite & lane
+    if finite is None:
+        return torch.ones(num_lanes(tree), dtype=torch.bool)
+    return finite
