@@ -13,6 +13,9 @@ VIEW_AHEAD, VIEW_BEHIND, VIEW_ASIDE = 36.0, 6.0, 30.0  # what the picture shows 
 FULL_LOCK = 0.4  # the wheels turn no further: more steering than this changes nothing
 WHEEL_BASE = 3.24  # world units
 GRIP = 150.0  # sideways acceleration that the tyres hold on the road, units / s^2
+TURNING_SPEED = 15.0
+DAMPING = 0.05  # steering for each rad/s of yaw that is missing
+GAS_RELIEF = 1.5
 BRAKING = 60.0  # deceleration to count on before a curve, units / s^2
 
 
@@ -80,9 +83,14 @@ class Pursuit:
             right, forward = right + self._offset * along[1], forward - self._offset * along[0]
         self._side = 1.0 if right > 0 else -1.0
         angle = math.atan2(right, forward)
-        steer = math.atan2(2.0 * WHEEL_BASE * math.sin(angle), math.hypot(right, forward)) if forward > 0 else angle
+        if abs(angle) > 1.0:  # turning round: slowly, or it spins
+            return FULL_LOCK * self._side, (TURNING_SPEED - speed) * 0.1
+        bend = 2.0 * math.sin(angle) / math.hypot(right, forward)
+        slip = speed * bend + self._car.hull.angularVelocity  # yaw missing to the right, rad / s
+        steer = math.atan(WHEEL_BASE * bend) + DAMPING * slip
         target = min(self._speed_cap, _safe_speed(road))
-        return steer, (target - speed) * 0.1
+        throttle = np.clip((target - speed) * 0.1, -0.8, 1.0 - GAS_RELIEF * abs(steer))
+        return steer, float(throttle)
 
     def _draw_override(self) -> tuple[int, np.ndarray]:
         if self._rng.random() < self._burst_rate:
