@@ -1,0 +1,95 @@
+"""Scripted drivers for Dodge-v0: one at random, one that looks ahead, one that does nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+import gymnasium as gym
+import numpy as np
+
+from dreamgym.real.dodge_world import SHIP_MAX_X, SHIP_MIN_X, SHIP_STEP, DodgeWorld, advance, hits
+from dreamgym.real.drivers import Driver
+
+HORIZON = 24  # steps, in which all but the slowest things have come down
+COLUMNS = np.arange(SHIP_MIN_X, SHIP_MAX_X + 1, SHIP_STEP)  # where the ship can stand
+LONGEST_HOLD = 8  # steps
+
+
+class RandomDriver:
+    """Draws an action and holds it for 1 to 8 steps, so that the ship gets about."""
+
+    def reset(self, env: gym.Env, rng: np.random.Generator) -> None:
+        """Begin an episode."""
+        self._rng = rng
+        self._hold = 0
+
+    def act(self, obs: np.ndarray) -> int:
+        """Return 0, 1 or 2."""
+        if self._hold == 0:
+            self._action = int(self._rng.integers(3))
+            self._hold = int(self._rng.integers(1, LONGEST_HOLD + 1))
+        self._hold -= 1
+        return self._action
+
+
+class IdleDriver:
+    """Never moves."""
+
+    def reset(self, env: gym.Env, rng: np.random.Generator) -> None:
+        """Begin an episode."""
+
+    def act(self, obs: np.ndarray) -> int:
+        """Return 0."""
+        return 0
+
+
+class EvasiveDriver:
+    """Heads for the column where it would live longest, and acts at random for a share of the steps that each episode draws.
+
+    It reads the things from the env's state, but no more than the picture shows: a thing that has yet to branch is
+    expected on both sides.
+    """
+
+    def __init__(self, noise_levels: tuple[float, ...] = (0.0, 0.0, 0.1, 0.25, 0.5)) -> None:
+        self.noise_levels = noise_levels
+
+    def reset(self, env: gym.Env, rng: np.random.Generator) -> None:
+        """Draw how noisy this episode is."""
+        self._world = cast(DodgeWorld, env.unwrapped.world)  # type: ignore[attr-defined]
+        self._rng = rng
+        self._noise = float(rng.choice(self.noise_levels))
+
+    def act(self, obs: np.ndarray) -> int:
+        """Return 0, 1 or 2."""
+        if self._rng.random() < self._noise:
+            return int(self._rng.integers(3))
+        return best_action(self._world)
+
+
+def best_action(world: DodgeWorld) -> int:
+    """Return the action of lane 0 towards the column where the ship would live longest if it went there and stayed."""
+    ship = int(world.ship[0])
+    kind, x, y = (np.concatenate([state[:1], state[:1]]) for state in (world.kind, world.x, world.y))  # [2, K]
+    goes_right = np.array([[False], [True]])  # one future for each side
+    alive = np.ones((2, len(COLUMNS)), dtype=bool)
+    survival = np.zeros(len(COLUMNS))
+    for step in range(1, HORIZON + 1):
+        kind, x, y = advance(kind, x, y, goes_right)
+        reached = ship + np.clip(COLUMNS - ship, -SHIP_STEP * step, SHIP_STEP * step)  # [C]
+        for future in range(2):
+            every = (len(COLUMNS), 1)
+            alive[future] &= ~hits(
+                np.tile(kind[future], every), np.tile(x[future], every), np.tile(y[future], every), reached
+            )
+        survival += alive.mean(axis=0)
+    middle = (SHIP_MIN_X + SHIP_MAX_X) / 2
+    cost = (
+        np.abs(COLUMNS - ship) * 1e-3 + np.abs(COLUMNS - middle) * 1e-3
+    )  # settles ties: little movement, room on both sides
+    target = int(COLUMNS[np.argmax(survival - cost)])
+    return 0 if target == ship else 1 if target < ship else 2
+
+
+DRIVERS: dict[str, Callable[[], Driver]] = {"random": RandomDriver, "evasive": EvasiveDriver, "idle": IdleDriver}
+MIXTURE: dict[str, float] = {"random": 0.35, "evasive": 0.6, "idle": 0.05}
