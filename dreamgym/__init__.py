@@ -1,0 +1,105 @@
+"""Dreams as Gymnasium environments: trained world models that any reinforcement-learning library can train in.
+
+    >>> import gymnasium as gym, dreamgym
+    >>> "DreamEnv-v0" in gym.registry
+    True
+
+Importing this package registers its environments and names; torch is imported on first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gymnasium as gym
+
+from dreamgym.registry import register_bridge, register_dream, register_model, register_wrapper
+
+if TYPE_CHECKING:
+    from dreamgym.core.check import check_world_model
+    from dreamgym.core.imagine import imagine
+    from dreamgym.core.model import Transition, WorldModel
+    from dreamgym.core.starts import StartBank
+    from dreamgym.envs.env import DreamEnv
+    from dreamgym.envs.simulator import Simulator
+    from dreamgym.envs.twin import make_real
+    from dreamgym.envs.vector_env import DreamVectorEnv
+    from dreamgym.evaluation.transfer import evaluate
+    from dreamgym.hub import list_dreams, load, load_policy, save_dream
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DreamEnv",
+    "DreamVectorEnv",
+    "Simulator",
+    "StartBank",
+    "Transition",
+    "WorldModel",
+    "check_world_model",
+    "evaluate",
+    "imagine",
+    "list_dreams",
+    "load",
+    "load_policy",
+    "make_real",
+    "register_bridge",
+    "register_dream",
+    "register_model",
+    "register_wrapper",
+    "save_dream",
+]
+
+_LAZY = {  # name -> module that defines it; the same names as the type checker's imports above
+    "DreamEnv": "dreamgym.envs.env",
+    "DreamVectorEnv": "dreamgym.envs.vector_env",
+    "Simulator": "dreamgym.envs.simulator",
+    "StartBank": "dreamgym.core.starts",
+    "Transition": "dreamgym.core.model",
+    "WorldModel": "dreamgym.core.model",
+    "check_world_model": "dreamgym.core.check",
+    "evaluate": "dreamgym.evaluation.transfer",
+    "imagine": "dreamgym.core.imagine",
+    "list_dreams": "dreamgym.hub",
+    "load": "dreamgym.hub",
+    "load_policy": "dreamgym.hub",
+    "make_real": "dreamgym.envs.twin",
+    "save_dream": "dreamgym.hub",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'dreamgym' has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(_LAZY[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+_here = Path(__file__).resolve().parent
+if not (_here / "wrappers").is_dir() and (_here.parent / "wrappers" / "__init__.py").is_file():
+    __path__.append(str(_here.parent))  # a source tree: wrappers/ and pretrained/ lie one level up
+
+if "Dodge-v0" not in gym.registry:  # a reloaded module would make Gymnasium warn
+    gym.register(
+        "Dodge-v0",
+        entry_point="dreamgym.real.dodge:DodgeEnv",
+        vector_entry_point="dreamgym.real.dodge:DodgeVectorEnv",
+        max_episode_steps=300,
+    )
+    gym.register(
+        "DreamEnv-v0",
+        entry_point="dreamgym.envs.env:DreamEnv",
+        vector_entry_point="dreamgym.envs.vector_env:DreamVectorEnv",
+    )
+
+register_model("vae_mdn_rnn", "dreamgym.models.vae_mdn_rnn:VaeMdnRnn")
+register_wrapper("temperature", "dreamgym.wrappers.temperature:Temperature")
+register_bridge("sb3", "dreamgym.bridges.sb3:DreamVecEnv")
+
+import dreamgym.pretrained  # noqa: E402  registers the bundled dreams; needs the path above

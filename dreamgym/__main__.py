@@ -1,0 +1,5 @@
+"""`python -m dreamgym`, the same as the `dreamgym` command."""
+
+from dreamgym.cli import main
+
+main()

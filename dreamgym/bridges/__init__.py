@@ -1,0 +1,1 @@
+"""Dreams in the shape that other libraries expect, one library a file."""

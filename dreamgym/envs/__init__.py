@@ -1,0 +1,1 @@
+"""Dreams as environments: the simulator and the Gymnasium shells around it."""

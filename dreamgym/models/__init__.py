@@ -1,0 +1,1 @@
+"""World-model families, one a file; each implements `dreamgym.core.model.WorldModel`."""

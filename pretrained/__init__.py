@@ -1,0 +1,1 @@
+"""The bundled dreams, one folder each; imported as `dreamgym.pretrained`, which registers them."""

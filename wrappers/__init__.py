@@ -1,0 +1,1 @@
+"""World-model wrappers, `WorldModel -> WorldModel`, one a file; imported as `dreamgym.wrappers`."""
