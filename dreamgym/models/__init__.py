@@ -1,1 +1,1 @@
-"""World-model families, one a file; each implements `dreamgym.core.model.WorldModel`."""
+"""World-model families: one file each, with its config, its state and its class."""
