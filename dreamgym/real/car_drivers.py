@@ -12,19 +12,20 @@ LOOK_AHEAD_TILES = 9
 VIEW_AHEAD, VIEW_BEHIND, VIEW_ASIDE = 36.0, 6.0, 30.0  # what the picture shows around the car, world units
 FULL_LOCK = 0.4  # the wheels turn no further: more steering than this changes nothing
 WHEEL_BASE = 3.24  # world units
-GRIP = 150.0  # sideways acceleration that the tyres hold on the road, units / s^2
-TURNING_SPEED = 15.0
-DAMPING = 0.05  # steering for each rad/s of yaw that is missing
-GAS_RELIEF = 1.5
+GRIP = 150.0  # sideways acceleration to count on in a curve, units / s^2
 BRAKING = 60.0  # deceleration to count on before a curve, units / s^2
+TURNING_SPEED = 15.0  # for turning round, units / s
+DAMPING = 0.05  # steering for each rad / s of yaw that is missing
+GAS_RELIEF = 1.5  # gas taken away for each unit of steering: the rear wheels slide when they do both
 
 
 class Pursuit:
     """Follows the centre line by pure pursuit, braking for curves, with faults that are drawn anew each episode.
 
     The faults: a speed cap, a lateral offset, correlated noise on steering and throttle, bursts of random actions, and
-    now and then an excursion, straight off the road, from which it comes back. It knows the road only as far as the
-    picture shows it, `LOOK_AHEAD_TILES` at most; where it shows none, it turns to the side where it saw it last.
+    now and then an excursion off the road, from which it comes back unless it leaves the field. It knows the road only
+    as far as the picture shows it, `LOOK_AHEAD_TILES` at most; where it shows none, it turns to the side where the road
+    was last.
     """
 
     def __init__(self, speed_cap: tuple[float, float] = (25.0, 95.0), faults: bool = True) -> None:
@@ -39,11 +40,11 @@ class Pursuit:
         self._tile = 0
         self._side = 1.0
         self._speed_cap = rng.uniform(*self.speed_caps)
-        self._offset = self.faults * rng.normal(0.0, 2.0)
-        self._steer_noise = _Drift(rng, self.faults * rng.uniform(0.0, 0.25))
+        self._offset = self.faults * rng.uniform(-6.0, 6.0)
+        self._steer_noise = _Drift(rng, self.faults * rng.uniform(0.0, 0.3))
         self._throttle_noise = _Drift(rng, self.faults * rng.uniform(0.0, 0.4))
-        self._burst_rate = self.faults * rng.uniform(0.0, 0.02)  # a decision
-        self._excursion_rate = self.faults * rng.choice([0.0, 0.01])
+        self._burst_rate = self.faults * rng.uniform(0.0, 0.05)  # a decision
+        self._excursion_rate = self.faults * rng.choice([0.0, 0.01])  # a decision
         self._override, self._override_left = np.zeros(3, np.float32), 0
 
     def act(self, obs: np.ndarray) -> np.ndarray:
@@ -93,11 +94,13 @@ class Pursuit:
         return steer, float(throttle)
 
     def _draw_override(self) -> tuple[int, np.ndarray]:
-        if self._rng.random() < self._burst_rate:
-            return int(self._rng.integers(2, 9)), _random_action(self._rng)
-        if self._rng.random() < self._excursion_rate:
-            steer = self._rng.uniform(-0.1, 0.1)
-            return int(self._rng.integers(10, 40)), _action(steer, self._rng.uniform(0.2, 1.0))
+        rng = self._rng
+        if rng.random() < self._burst_rate:
+            return int(rng.integers(2, 9)), _random_action(rng)
+        if rng.random() < self._excursion_rate:
+            for_good = rng.random() < 0.1  # straight on until the edge of the field
+            length, steer = (250, 0.0) if for_good else (int(rng.integers(10, 40)), rng.uniform(-0.1, 0.1))
+            return length, _action(steer, rng.uniform(0.2, 0.7))
         return 0, self._override
 
     def _speed(self) -> float:
@@ -129,17 +132,20 @@ class SmoothRandom:
 
 
 class FullGas:
-    """Full gas from the first decision, after a short turn of random length, across the field and often off it."""
+    """Full gas: from the first decision, which soon spins the car, or after a gentle start, often off the field."""
 
     def reset(self, env: gym.Env, rng: np.random.Generator) -> None:
-        """Draw the turn; in a third of the episodes there is none."""
-        self._turn_left = int(rng.integers(1, 13)) if rng.random() < 2 / 3 else 0
+        """Draw the start and the turn in it."""
+        gentle = rng.random() < 0.6
+        self._start_left = int(rng.integers(15, 30)) if gentle else 0
+        self._turn_left = int(rng.integers(0, 13)) if gentle or rng.random() < 0.5 else 0
         self._steer = rng.uniform(-FULL_LOCK, FULL_LOCK)
 
     def act(self, obs: np.ndarray) -> np.ndarray:
-        """Return `[steer, 1, 0]`."""
+        """Return `[steer, gas, 0]`."""
+        self._start_left -= 1
         self._turn_left -= 1
-        return _action(self._steer if self._turn_left >= 0 else 0.0, 1.0)
+        return _action(self._steer if self._turn_left >= 0 else 0.0, 0.4 if self._start_left >= 0 else 1.0)
 
 
 class Constant:

@@ -65,7 +65,7 @@ def make(render_mode: str | None = None, max_episode_steps: int = MAX_DECISIONS)
             # Box2D's SWIG types warn while they load, and the interpreter crashes where warnings are errors
             warnings.simplefilter("ignore", DeprecationWarning)
             from dreamgym.real.car_pixels import CarPixels
-    except ImportError as error:
+    except (ImportError, gym.error.DependencyNotInstalled) as error:
         raise MissingExtra("the real CarRacing", "Box2D", "box2d") from error
     env = gym.wrappers.OrderEnforcing(CarDecisions(CarPixels(render_mode=render_mode)))
     return gym.wrappers.TimeLimit(env, max_episode_steps)
