@@ -6,11 +6,12 @@ There is no generator whose state could be forgotten, shared between lanes or ca
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-DYNAMICS, START, TERMINATION, TEMPERATURE = range(4)
+DYNAMICS, START, TERMINATION = range(3)
 """Streams: what is drawn for one purpose never shifts what is drawn for another."""
 
 _GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15 as int64: 2^64 over the golden ratio
@@ -61,6 +62,45 @@ def normal(seed: Tensor, stream: int, count: Tensor, width: int) -> Tensor:
     return torch.cat([radius * angle.cos(), radius * angle.sin()], 1)[:, :width]
 
 
-def lane_seeds(seed: int, num_envs: int) -> list[int]:
-    """Return one seed for each lane, as Gymnasium's vector envs seed theirs: `seed + i`."""
-    return [seed + i for i in range(num_envs)]
+class Blocks:
+    """The same numbers as `uniform` and `normal`, made for several steps ahead at once: few lanes then cost little.
+
+    It holds nothing that matters: counts that it has not just advanced itself are looked up afresh.
+
+    Args:
+        ahead: the largest number of steps that are made at once.
+    """
+
+    def __init__(self, ahead: int = 64) -> None:
+        self.ahead = ahead
+        self._seed: Tensor | None = None
+        self._count: Tensor | None = None
+        self._offset = 0
+        self._rows: dict[int, Tensor] = {}  # stream -> [steps, B, width], from offset 0
+
+    def uniform(self, seed: Tensor, stream: int, count: Tensor) -> Tensor:
+        """Return what the module's `uniform` returns."""
+        return self._row(seed, stream, count, lambda s, c: uniform(s, stream, c))
+
+    def normal(self, seed: Tensor, stream: int, count: Tensor, width: int) -> Tensor:
+        """Return what the module's `normal` returns."""
+        return self._row(seed, stream, count, lambda s, c: normal(s, stream, c, width))
+
+    def advance(self, seed: Tensor, count: Tensor) -> Tensor:
+        """Return `count + 1` and expect it in the next call."""
+        after = count + 1
+        if seed is self._seed and count is self._count:
+            self._count, self._offset = after, self._offset + 1
+        return after
+
+    def _row(self, seed: Tensor, stream: int, count: Tensor, draw: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        steps = min(self.ahead, 4096 // len(seed))
+        if steps < 2:
+            return draw(seed, count)
+        if seed is not self._seed or count is not self._count or self._offset == steps:
+            self._seed, self._count, self._offset, self._rows = seed, count, 0, {}
+        if stream not in self._rows:
+            later = torch.arange(steps, device=seed.device) - self._offset  # rows already passed are never read
+            counts = (count[None] + later[:, None]).flatten()  # [steps * B]
+            self._rows[stream] = draw(seed.repeat(steps), counts).unflatten(0, (steps, len(seed)))
+        return self._rows[stream][self._offset]

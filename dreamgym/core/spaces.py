@@ -54,17 +54,9 @@ def space_from_json(value: Mapping[str, Any]) -> Space[Any]:
 
 
 def _bounds(space: spaces.Box) -> dict[str, Any]:
-    bounds = {}
-    for side, array in (("low", space.low), ("high", space.high)):
-        uniform = array.size > 0 and bool((array == array.flat[0]).all())
-        bounds[side] = _to_bound(array.flat[0]) if uniform else _to_bound(array)
-    if np.ndim(bounds["low"]) != np.ndim(bounds["high"]):  # Box wants both as scalars or both as arrays
-        bounds = {"low": _to_bound(space.low), "high": _to_bound(space.high)}
-    return bounds
-
-
-def _to_bound(value: Any) -> Any:
-    return np.where(np.isfinite(value), value, np.sign(value) * np.inf).tolist() if np.ndim(value) else value.item()
+    low, high = space.low, space.high
+    uniform = low.size > 0 and (low == low.flat[0]).all() and (high == high.flat[0]).all()
+    return {"low": low.flat[0].item(), "high": high.flat[0].item()} if uniform else {"low": low.tolist(), "high": high.tolist()}
 
 
 def _from_bound(value: Any, dtype: np.dtype[Any]) -> Any:

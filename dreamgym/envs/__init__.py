@@ -1,1 +1,1 @@
-"""Dreams as environments: the simulator and the Gymnasium shells around it."""
+"""Dreams as Gymnasium environments: one simulator that counts episodes, two thin shells that convert units."""

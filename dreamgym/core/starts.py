@@ -1,0 +1,124 @@
+"""Where dreams begin: states of real situations, encoded once and shipped with the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dreamgym.core.codec import encode_action, encode_obs
+from dreamgym.core.model import WorldModel
+from dreamgym.core.tree import concatenate, gather, num_lanes, to_device, tree_map
+from dreamgym.errors import InvalidArgument, InvalidDataset
+
+S = TypeVar("S")
+
+STARTS = ("all", "first")
+"""Which states of a bank a dream begins in: any recorded situation, or only those that open an episode."""
+
+
+@dataclass(frozen=True)
+class StartBank(Generic[S]):
+    """Real states from which a dream can begin; a reset is one gather."""
+
+    states: S
+    """`[N, ...]` each leaf; numbers as float16, so that a bank of thousands stays small."""
+    is_first: Tensor
+    """`[N]` bool: the state opens an episode."""
+
+    def __len__(self) -> int:
+        return num_lanes(self.states)
+
+    def only(self, which: str) -> StartBank[S]:
+        """Return the bank of the states that `which` names, one of `STARTS`.
+
+        Raises:
+            InvalidArgument: if `which` is another word, or no state is left.
+        """
+        if which not in STARTS:
+            raise InvalidArgument(f"starts is {which!r}; expected one of {', '.join(map(repr, STARTS))}.")
+        if which == "all":
+            return self
+        index = self.is_first.nonzero()[:, 0]
+        if len(index) == 0:
+            raise InvalidArgument("starts is 'first', but no state of the start bank opens an episode; use 'all'.")
+        return StartBank(gather(self.states, index), self.is_first[index])
+
+    def sample(self, uniform: Tensor) -> S:
+        """Return the states that `uniform [B]`, numbers in [0, 1), choose, in float32."""
+        index = (uniform * len(self)).long().clamp_(max=len(self) - 1)
+        return tree_map(lambda x: x.float() if isinstance(x, Tensor) and x.dtype == torch.float16 else x,
+                        gather(self.states, index))  # fmt: skip
+
+    def to(self, device: torch.device | str) -> StartBank[S]:
+        """Return the bank on `device`."""
+        return StartBank(to_device(self.states, device), self.is_first.to(device))
+
+
+def observe_episode(model: WorldModel[S], obs: Any, action: Any) -> list[S]:
+    """Return the posterior's mean states of one episode, one for each observation.
+
+    Args:
+        model: the world model.
+        obs: `[T + 1, ...]` in env units.
+        action: `[T, ...]` in env units; `action[t]` leads from `obs[t]` to `obs[t + 1]`.
+    """
+    encoded = encode_obs(model.observation_space, obs)
+    actions = encode_action(model.action_space, action)
+    row = lambda t: tree_map(lambda x: x[t : t + 1], encoded)  # noqa: E731
+    zeros = torch.zeros(1, model.noise_dim)
+    first, later = torch.ones(1, dtype=torch.bool), torch.zeros(1, dtype=torch.bool)
+    states = [model.observe(model.initial(1), torch.zeros_like(actions[:1]), row(0), first, zeros)]
+    for t in range(len(actions)):
+        states.append(model.observe(states[-1], actions[t : t + 1], row(t + 1), later, zeros))
+    return states
+
+
+@torch.no_grad()
+def make_start_bank(
+    model: WorldModel[S], episodes: Sequence[Any], num_states: int = 2000, first_share: float = 0.1, seed: int = 0
+) -> StartBank[S]:
+    """Return a bank of posterior states of recorded episodes.
+
+    Args:
+        model: the world model that encodes them.
+        episodes: recorded episodes with `obs` `[T + 1, ...]` and `action` `[T, ...]` in env units.
+        num_states: N, how many states the bank holds at most.
+        first_share: share of the states that open an episode.
+        seed: chooses episodes and moments. A state in which an episode ended is never chosen.
+
+    Raises:
+        InvalidDataset: if there is no episode.
+    """
+    if len(episodes) == 0:
+        raise InvalidDataset("a start bank needs recorded episodes; got none.")
+    rng = np.random.default_rng(seed)
+    num_first = min(len(episodes), max(1, round(first_share * num_states)))
+    order = rng.permutation(len(episodes))
+    states, is_first = [], []
+    for index in order[:num_first]:  # only the first observation has to be encoded
+        episode = episodes[int(index)]
+        states.append(observe_episode(model, episode.obs[:1], episode.action[:0])[0])
+        is_first.append(True)
+    per_episode = max(1, -(-(num_states - num_first) // len(episodes)))
+    per_episode = max(per_episode, 16)  # filtering an episode costs the same for one state of it as for sixteen
+    for index in rng.permutation(len(episodes)):
+        if len(states) >= num_states:
+            break
+        episode = episodes[int(index)]
+        moments = np.arange(1, len(episode.action))
+        chosen = rng.permutation(moments)[: min(per_episode, num_states - len(states))]
+        if len(chosen) == 0:
+            continue
+        last = int(chosen.max())
+        filtered = observe_episode(model, episode.obs[: last + 1], episode.action[:last])
+        states.extend(filtered[t] for t in chosen)
+        is_first.extend([False] * len(chosen))
+    compact = tree_map(
+        lambda x: x.half() if isinstance(x, Tensor) and x.dtype == torch.float32 else x, concatenate(states)
+    )
+    return StartBank(compact, torch.tensor(is_first))
