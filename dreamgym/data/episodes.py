@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +28,7 @@ from typing import Any, overload
 import numpy as np
 from gymnasium import Space
 
-from dreamgym.data.layout import field_spaces, file_name, read_description
+from dreamgym.data.layout import field_spaces, file_name, read_description, read_index
 from dreamgym.errors import InvalidDataset
 
 ArrayObs = np.ndarray | dict[str, np.ndarray]
@@ -122,7 +121,7 @@ class Dataset(Sequence[Episode]):
 
     def _read_shard(self, folder: Path, shard: Path) -> Iterator[_Entry]:
         # the index is read before the arrays: a writer may be adding to them
-        lines = _read_index(shard / "index.jsonl")
+        lines = read_index(shard / "index.jsonl")
         if not lines:
             return
         num_rows = max(line["offset"] + line["length"] + 1 for line in lines)
@@ -233,16 +232,6 @@ class Dataset(Sequence[Episode]):
         selection = copy.copy(self)
         selection._entries = entries
         return selection
-
-
-def _read_index(path: Path) -> list[dict[str, Any]]:
-    if not path.is_file():
-        return []  # its writer was killed before the first episode ended
-    *lines, _ = path.read_bytes().split(b"\n")  # the rest after the last newline is a line that was never finished
-    try:
-        return [json.loads(line) for line in lines]
-    except ValueError as error:
-        raise InvalidDataset(f"{path} is damaged ({error}); delete its folder to use the other shards.") from error
 
 
 def _read_array(path: Path, num_rows: int, dtype: np.dtype[Any], shape: tuple[int, ...], in_memory: bool) -> np.ndarray:

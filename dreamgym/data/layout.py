@@ -53,3 +53,13 @@ def read_description(folder: Path) -> dict[str, Any]:
             raise
         raise InvalidDataset(f"{path} describes no dataset ({error!r}); record it again.") from error
     return dict(description)
+
+
+def read_index(path: Path) -> list[dict[str, Any]]:
+    if not path.is_file():
+        return []  # its writer was killed before the first episode ended
+    *lines, _ = path.read_bytes().split(b"\n")  # the rest after the last newline is a line that was never finished
+    try:
+        return [json.loads(line) for line in lines]
+    except ValueError as error:
+        raise InvalidDataset(f"{path} is damaged ({error}); delete its folder to use the other shards.") from error

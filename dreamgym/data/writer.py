@@ -176,7 +176,7 @@ class _ShardWriter:
         try:
             for name, file in self._files.items():
                 file.seek(0, 2)
-                _write_all(file, memoryview(rows[name].reshape(-1).view(np.uint8)))
+                _write_all(file, rows[name].reshape(-1).view(np.uint8).data)
             for name in self._files:
                 self._write_header(name, num_rows)
             _write_all(self._index, memoryview(json.dumps(line, default=_to_builtin).encode() + b"\n"))
