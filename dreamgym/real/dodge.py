@@ -31,7 +31,7 @@ def make(render_mode: str | None = None) -> gym.Env:
 class DodgeEnv(gym.Env[np.ndarray, np.integer]):
     """A ship at the bottom of the night sky; things come down at it. Survive.
 
-    **Observation**: the picture, `[64, 64, 3]` uint8. **Actions**: 0 stay, 1 left, 2 right; the ship moves 3 pixels a step.
+    **Observation**: the picture, `[64, 64, 3]` uint8. **Actions**: 0 stay, 1 left, 2 right, by 3 pixels a step.
 
     **Reward**: 1 for each step survived. A hit pays 0 and terminates the episode; the last picture shows the explosion.
     After 300 steps `Dodge-v0` truncates it.
@@ -39,13 +39,15 @@ class DodgeEnv(gym.Env[np.ndarray, np.integer]):
     **Things.** At each step one may appear at the top:
 
     - a grey *rock* falls straight and slowly, 2 pixels a step, from anywhere;
-    - a fiery *comet* is fast, 4 pixels a step, slants left or right or not at all, as its tail shows, and is aimed at where the ship is;
-    - half of all are *branching things*: pink diamonds with a horn on either side, 3 pixels a step. A third of the way down
-      each tosses a coin and veers left or right, by 15 pixels within 5 steps, and then falls straight again, violet and hornless.
+    - a fiery *comet*, 4 pixels a step, is aimed at where the ship is when it appears; it slants left or right or not at
+      all, as its tail shows;
+    - half of all are *branching things*: pink diamonds with a horn on either side, 3 pixels a step. A third of the way
+      down, each tosses a coin, veers left or right by 15 pixels within 5 steps, and falls straight again, violet and
+      without horns.
 
-    Nothing in the picture tells how the coin will fall; it is tossed in the step in which the thing begins to veer. One
-    Gaussian over the next picture must therefore fail, where a mixture of two need not. All else follows from the picture:
-    a thing's shape gives its velocity, so that only what appears, and where, has to be guessed.
+    Nothing in the picture tells how the coin will fall: it is tossed in the step in which the thing begins to veer. A
+    Gaussian over the next pictures must therefore fail, where a mixture of two need not. All else follows from the
+    picture: a thing's shape gives its velocity, so that only what appears, and where, has to be guessed.
 
     Lane `i` of a `DodgeVectorEnv` seeded with `s` plays exactly this game seeded with `s + i`.
     """
@@ -87,6 +89,8 @@ class DodgeEnv(gym.Env[np.ndarray, np.integer]):
 
     def render(self) -> np.ndarray | None:
         """Return the picture, eight times enlarged, `[512, 512, 3]` uint8; None without a render mode."""
+        if self._ended is None:
+            raise StepBeforeReset("render was called, but there was no reset yet; call reset first.")
         return _enlarge(self._picture()) if self.render_mode else None
 
     def get_keys_to_action(self) -> dict[tuple[str, ...], int]:
@@ -139,9 +143,9 @@ class DodgeVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         """
         seeds = self._seeds(seed)
         mask = self._reset_mask(options)
-        for lane in np.flatnonzero(mask):
-            if seeds[lane] is not None:
-                self.world.seed(int(lane), seeds[lane])
+        for lane, lane_seed in enumerate(seeds):
+            if mask[lane] and lane_seed is not None:
+                self.world.seed(lane, lane_seed)
         self.world.reset(np.flatnonzero(mask))
         self._ended = np.zeros(self.num_envs, bool) if self._ended is None else self._ended & ~mask
         return self.world.draw(self._lanes), {}
@@ -177,6 +181,8 @@ class DodgeVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         """Return each lane's picture, eight times enlarged; None without a render mode."""
+        if self._ended is None:
+            raise StepBeforeReset("render was called, but there was no reset yet; call reset first.")
         return tuple(_enlarge(picture) for picture in self.world.draw(self._lanes)) if self.render_mode else None
 
     def _final_info(self, ended: np.ndarray) -> dict[str, Any]:
@@ -198,23 +204,27 @@ class DodgeVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         return actions
 
     def _seeds(self, seed: int | list[int | None] | None) -> list[int | None]:
+        seeds: list[int | None]
         if seed is None:
-            return [None] * self.num_envs
-        seeds = [seed + lane for lane in range(self.num_envs)] if isinstance(seed, int | np.integer) else list(seed)
+            seeds = [None] * self.num_envs
+        elif isinstance(seed, int | np.integer):
+            seeds = [int(seed) + lane for lane in range(self.num_envs)]
+        else:
+            seeds = list(seed)
         if len(seeds) != self.num_envs:
             raise InvalidArgument(
-                f"seed has {len(seeds)} entries; give one integer, or one for each of the {self.num_envs} lanes."
+                f"seed has {len(seeds)} entries; give one integer, or one for each of {self.num_envs} lanes."
             )
+        if any(lane_seed is not None and lane_seed < 0 for lane_seed in seeds):
+            raise InvalidArgument(f"seed is {seed}; give integers that are not negative.")
         return seeds
 
     def _reset_mask(self, options: dict[str, Any] | None) -> np.ndarray:
-        """Return the lanes to reset, `[B]` bool. The mask stays in the caller's dict: wrappers further out read it too."""
+        """Return the lanes to reset, `[B]` bool. The mask stays in the caller's dict: outer wrappers read it too."""
         if options is None or "reset_mask" not in options:
             return np.ones(self.num_envs, dtype=bool)
-        mask, expected = (
-            options["reset_mask"],
-            f"give a boolean array of shape ({self.num_envs},) with at least one True.",
-        )
+        mask = options["reset_mask"]
+        expected = f"give a boolean array of shape ({self.num_envs},) with at least one True."
         if not isinstance(mask, np.ndarray):
             raise TypeError(f"options['reset_mask'] is of type {type(mask).__name__}; {expected}")
         if mask.dtype != np.bool_:

@@ -45,7 +45,7 @@ class IdleDriver:
 
 
 class EvasiveDriver:
-    """Heads for the column where it would live longest, and acts at random for a share of the steps that each episode draws.
+    """Heads for the column where it would live longest; each episode draws the share of steps that are random instead.
 
     It reads the things from the env's state, but no more than the picture shows: a thing that has yet to branch is
     expected on both sides.
@@ -70,18 +70,13 @@ class EvasiveDriver:
 def best_action(world: DodgeWorld) -> int:
     """Return the action of lane 0 towards the column where the ship would live longest if it went there and stayed."""
     ship = int(world.ship[0])
-    kind, x, y = (np.concatenate([state[:1], state[:1]]) for state in (world.kind, world.x, world.y))  # [2, K]
-    goes_right = np.array([[False], [True]])  # one future for each side
+    kind, x, y = (np.repeat(state[:1, None], 2, axis=0) for state in (world.kind, world.x, world.y))  # [2, 1, K]
+    goes_right = np.array([[[False]], [[True]]])  # one future for each side
     alive = np.ones((2, len(COLUMNS)), dtype=bool)
     survival = np.zeros(len(COLUMNS))
     for step in range(1, HORIZON + 1):
         kind, x, y = advance(kind, x, y, goes_right)
-        reached = ship + np.clip(COLUMNS - ship, -SHIP_STEP * step, SHIP_STEP * step)  # [C]
-        for future in range(2):
-            every = (len(COLUMNS), 1)
-            alive[future] &= ~hits(
-                np.tile(kind[future], every), np.tile(x[future], every), np.tile(y[future], every), reached
-            )
+        alive &= ~hits(kind, x, y, ship + np.clip(COLUMNS - ship, -SHIP_STEP * step, SHIP_STEP * step))
         survival += alive.mean(axis=0)
     middle = (SHIP_MIN_X + SHIP_MAX_X) / 2
     cost = (

@@ -12,17 +12,13 @@ VELOCITY_X = np.array([0, 0, -1, 0, 1, 0, -3, 3, 0])  # pixels a step, to the ri
 VELOCITY_Y = np.array([0, 2, 4, 4, 4, 3, 3, 3, 3])  # pixels a step, downwards
 
 NUM_SLOTS = 10  # things that one lane can hold
-SPAWN_Y, BRANCH_Y, SETTLE_Y, GONE_Y = (
-    -4,
-    17,
-    32,
-    70,
-)  # pixels: heights at which a thing appears, veers, straightens, leaves
+SPAWN_Y, BRANCH_Y, SETTLE_Y, GONE_Y = -2, 19, 34, 70  # pixels: where a thing appears, veers, straightens, is gone
 SHIP_Y, SHIP_STEP = 56, 3  # pixels; pixels a step
 SHIP_MIN_X, SHIP_MAX_X = 5, 59  # pixels
 REACH_X, REACH_Y = 6, 5  # pixels: a thing whose centre is this near to the ship's centre hits it
-SPAWN_PROBABILITY = 0.16  # per lane and step, while a slot is free
-START_AGES = (0, 2)  # steps for which the first things have fallen already
+SPAWN_PROBABILITY = 0.14  # per lane and step, while a slot is free
+START_PROBABILITY = 0.5  # that a first thing exists
+START_AGES = (1, 3)  # steps for which the first things have fallen already
 
 _SHIP, _WRECK = 8, 9  # rows of the sprite sheet after the eight things
 _OFFSETS, _COLOURS = sheet()
@@ -31,7 +27,10 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 def hash64(value: np.ndarray) -> np.ndarray:
-    """Return `value` (uint64, any shape) scrambled. Source: splitmix64, Steele, Lea & Flood 2014, "Fast splittable PRNGs"."""
+    """Return `value` (uint64, any shape) scrambled.
+
+    Source: splitmix64 in Steele, Lea & Flood 2014, "Fast splittable pseudorandom number generators".
+    """
     value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return value ^ (value >> np.uint64(31))
@@ -59,15 +58,15 @@ def advance(kind: np.ndarray, x: np.ndarray, y: np.ndarray, goes_right: np.ndarr
 
 
 def hits(kind: np.ndarray, x: np.ndarray, y: np.ndarray, ship: np.ndarray) -> np.ndarray:
-    """Return `[B]` bool: does any thing touch the ship, whose centre is at column `ship` (`[B]`)?"""
-    near = (np.abs(x - ship[:, None]) <= REACH_X) & (np.abs(y - SHIP_Y) <= REACH_Y)
-    return (near & (kind != EMPTY)).any(axis=1)
+    """Return whether any thing (`[..., K]`) touches the ship whose centre is at column `ship` (`[...]`), bool."""
+    near = (np.abs(x - ship[..., None]) <= REACH_X) & (np.abs(y - SHIP_Y) <= REACH_Y)
+    return (near & (kind != EMPTY)).any(axis=-1)
 
 
 class DodgeWorld:
     """Any number of lanes of the game; `DodgeEnv` explains the rules.
 
-    The randomness of a lane is a hash of its key, its episode and its step, so that nothing done to another lane can shift it.
+    A lane's randomness is a hash of its key, episode and step, so that nothing done to another lane can shift it.
     """
 
     def __init__(self, num_lanes: int) -> None:
@@ -94,7 +93,7 @@ class DodgeWorld:
         self.hit[lanes] = False
         self.kind[lanes] = EMPTY
         for draw, age in enumerate(START_AGES, start=1):
-            self._spawn(lanes, self._uniforms(lanes, draw), age)
+            self._spawn(lanes, self._uniforms(lanes, draw), START_PROBABILITY, age)
 
     def step(self, actions: np.ndarray) -> np.ndarray:
         """Move every lane by one step and return which of them were hit, `[B]` bool.
@@ -109,7 +108,7 @@ class DodgeWorld:
         self.ship = np.clip(self.ship + SHIP_STEP * move, SHIP_MIN_X, SHIP_MAX_X)
         self.kind, self.x, self.y = advance(self.kind, self.x, self.y, uniforms[:, 3:] < 0.5)
         self.hit = hits(self.kind, self.x, self.y, self.ship)
-        self._spawn(lanes, uniforms, age=0)
+        self._spawn(lanes, uniforms, SPAWN_PROBABILITY)
         return self.hit.copy()
 
     def draw(self, lanes: np.ndarray) -> np.ndarray:
@@ -135,16 +134,16 @@ class DodgeWorld:
         canvas[pixels[inside]] = _COLOURS[sprite][inside]
 
     def _uniforms(self, lanes: np.ndarray, draw: int) -> np.ndarray:
-        """Return `[B, 4]` numbers in [0, 1) that depend on each lane's key, episode, step and on `draw`, and on nothing else."""
+        """Return `[B, 4]` numbers in [0, 1), a function of each lane's key, episode and step, and of `draw`."""
         moment = (self.episode[lanes] << np.uint64(32)) + (self.time[lanes] << np.uint64(3)) + np.uint64(draw)
         stream = hash64(self.key[lanes] + moment * _GOLDEN)
         numbers = hash64(stream[:, None] + np.arange(1, 5, dtype=np.uint64) * _GOLDEN)
         return (numbers >> np.uint64(11)) * 2.0**-53
 
-    def _spawn(self, lanes: np.ndarray, uniforms: np.ndarray, age: int) -> None:
+    def _spawn(self, lanes: np.ndarray, uniforms: np.ndarray, probability: float, age: int = 0) -> None:
         """Let a thing appear in some of these lanes, as it is `age` steps after it came in at the top."""
         slots = self.kind[lanes].argmin(axis=1)  # the first free slot, if there is one: EMPTY is 0
-        born = (uniforms[:, 0] < (SPAWN_PROBABILITY if age == 0 else 0.5)) & (self.kind[lanes, slots] == EMPTY)
+        born = (uniforms[:, 0] < probability) & (self.kind[lanes, slots] == EMPTY)
         lanes, slots, (_, which, where, _) = lanes[born], slots[born], uniforms[born].T
         comet = COMET_LEFT + (where * 3).astype(np.int64)
         kind = np.where(which < 0.5, ARMED, np.where(which < 0.7, ROCK, comet))
