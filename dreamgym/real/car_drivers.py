@@ -40,11 +40,12 @@ class Pursuit:
         self._tile = 0
         self._side = 1.0
         self._speed_cap = rng.uniform(*self.speed_caps)
-        self._offset = self.faults * rng.uniform(-6.0, 6.0)
-        self._steer_noise = _Drift(rng, self.faults * rng.uniform(0.0, 0.3))
-        self._throttle_noise = _Drift(rng, self.faults * rng.uniform(0.0, 0.4))
-        self._burst_rate = self.faults * rng.uniform(0.0, 0.05)  # a decision
-        self._excursion_rate = self.faults * rng.choice([0.0, 0.01])  # a decision
+        faults = self.faults * rng.random()  # some episodes are nearly clean
+        self._offset = faults * rng.uniform(-6.0, 6.0)
+        self._steer_noise = _Drift(rng, faults * rng.uniform(0.0, 0.3))
+        self._throttle_noise = _Drift(rng, faults * rng.uniform(0.0, 0.4))
+        self._burst_rate = faults * rng.uniform(0.0, 0.05)  # a decision
+        self._excursion_rate = faults * 0.01  # a decision
         self._override, self._override_left = np.zeros(3, np.float32), 0
 
     def act(self, obs: np.ndarray) -> np.ndarray:
