@@ -1,0 +1,159 @@
+"""Windows of recorded episodes for training, drawn at random but decided by seed and step alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dreamgym.core.codec import encode_action, encode_obs
+from dreamgym.core.model import Obs, SequenceBatch
+from dreamgym.data.episodes import ArrayObs, Dataset
+from dreamgym.errors import InvalidArgument, InvalidDataset
+
+
+class SequenceSampler:
+    """Draws batches of windows; `batch(step)` is a pure function, so that training resumes exactly.
+
+    An episode is drawn in proportion to its length, then a place in it uniformly among those where the whole window is
+    recorded, so that short episodes do not vanish behind long ones; an episode shorter than the window starts it and is
+    padded. A window that is made to hold an ending has it at a random position, with padding behind.
+
+    Args:
+        dataset: what to draw from.
+        sequence_length: T, actions a window; 0 gives single observations, `[B, 1, ...]`.
+        batch_size: B.
+        ending_share: share of windows that are made to hold a termination, in [0, 1), if any was recorded; single
+            observations are then those that followed one.
+        seed: of the draws.
+        inputs: `[all observations, ...]` in the order of `iterate_obs`, given out in place of the observations.
+        device: where the batch lies; pictures travel there as bytes.
+
+    Raises:
+        InvalidDataset: if `dataset` has no episode.
+        InvalidArgument: if a size or the share is out of range, or `inputs` are not one for each observation.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        sequence_length: int,
+        batch_size: int,
+        ending_share: float = 0.0,
+        seed: int = 0,
+        inputs: Tensor | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        if len(dataset) == 0:
+            raise InvalidDataset("the dataset has 0 episodes to draw from; record more, or hold out fewer.")
+        if sequence_length < 0:
+            raise InvalidArgument(f"sequence_length is {sequence_length}; expected at least 0.")
+        if batch_size < 1:
+            raise InvalidArgument(f"batch_size is {batch_size}; expected at least 1.")
+        if not 0 <= ending_share < 1:
+            raise InvalidArgument(f"ending_share is {ending_share}; expected a number in [0, 1).")
+        self._lengths = dataset.lengths
+        self._last_step = self._lengths.cumsum()
+        self._offsets = np.concatenate([[0], (self._lengths + 1).cumsum()])
+        if inputs is not None and len(inputs) != self._offsets[-1]:
+            raise InvalidArgument(f"inputs has {len(inputs)} rows; the dataset has {self._offsets[-1]} observations.")
+        self.sequence_length, self.batch_size, self.ending_share, self.seed = (
+            sequence_length,
+            batch_size,
+            ending_share,
+            seed,
+        )
+        self._inputs = inputs
+        self._device = inputs.device if inputs is not None else torch.device(device)
+        self._obs_space, self._action_space = dataset.observation_space, dataset.action_space
+        episodes = list(dataset)
+        self._obs = [episode.obs for episode in episodes]
+        # one row for each observation, so that they share its index; the last row of an episode serves as padding
+        self._action = np.concatenate([x for episode in episodes for x in (episode.action, episode.action[-1:])])
+        self._reward = np.concatenate([x for episode in episodes for x in (episode.reward, np.zeros(1, np.float32))])
+        self._terminated = np.concatenate(
+            [x for episode in episodes for x in (episode.terminations, np.zeros(1, bool))]
+        ).astype(np.float32)
+        self._endings = np.flatnonzero([episode.terminated for episode in episodes])
+
+    def batch(self, step: int) -> SequenceBatch:
+        """Return the windows of a training step, in model units."""
+        episode, start = self._draw(np.random.default_rng([self.seed, step]))
+        length = self._lengths[episode][:, None]  # [B, 1]
+        places = start[:, None] + np.arange(self.sequence_length + 1)  # [B, T + 1]
+        rows = self._offsets[episode][:, None] + np.minimum(places, length)  # [B, T + 1]
+        now = rows[:, :-1]  # [B, T]
+        action = encode_action(self._action_space, self._action[now.ravel()])  # [B * T, A]
+        return SequenceBatch(
+            obs=self._windows(episode, start) if self._inputs is None else self._inputs[torch.from_numpy(rows)],
+            action=action.view(*now.shape, action.shape[-1]).to(self._device),
+            reward=torch.from_numpy(self._reward[now]).to(self._device),
+            terminated=torch.from_numpy(self._terminated[now]).to(self._device),
+            mask=torch.from_numpy((places[:, :-1] < length).astype(np.float32)).to(self._device),
+            is_first=torch.from_numpy(start == 0).to(self._device),
+        )
+
+    def _draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Return the episode and the first observation of each window, `[B]` each."""
+        size = self.batch_size
+        episode = np.searchsorted(self._last_step, rng.integers(self._last_step[-1], size=size), side="right")
+        choices = np.maximum(self._lengths[episode] - self.sequence_length, 0) + 1
+        start = rng.integers(choices)
+        if self.ending_share > 0 and len(self._endings) > 0:
+            ended = self._endings[rng.integers(len(self._endings), size=size)]
+            length = self._lengths[ended]
+            position = rng.integers(np.maximum(np.minimum(self.sequence_length, length), 1))
+            make = rng.random(size) < self.ending_share
+            episode = np.where(make, ended, episode)
+            start = np.where(make, length - (position + 1 if self.sequence_length else 0), start)
+        return episode, start
+
+    def _windows(self, episode: np.ndarray, start: np.ndarray) -> Any:
+        """Return the observations of windows, `[B, T + 1, ...]` in model units."""
+        num = self.sequence_length + 1
+
+        def cut(name: str | None) -> np.ndarray:
+            parts = [self._obs[i] if name is None else self._obs[i][name] for i in episode]  # type: ignore[call-overload]
+            windows = np.empty((len(parts), num, *parts[0].shape[1:]), parts[0].dtype)
+            for window, part, first in zip(windows, parts, start, strict=True):
+                recorded = part[first : first + num]
+                window[: len(recorded)] = recorded
+                window[len(recorded) :] = recorded[-1]
+            return windows.reshape(-1, *windows.shape[2:])  # [B * (T + 1), ...]
+
+        first_obs = self._obs[0]
+        raw: ArrayObs = {name: cut(name) for name in first_obs} if isinstance(first_obs, dict) else cut(None)
+        encoded = encode_obs(self._obs_space, raw, self._device)
+        if isinstance(encoded, dict):
+            return {name: x.view(-1, num, *x.shape[1:]) for name, x in encoded.items()}
+        return encoded.view(-1, num, *encoded.shape[1:])
+
+
+def iterate_obs(dataset: Dataset, batch_size: int, device: torch.device | str = "cpu") -> Iterator[Obs]:
+    """Yield all observations in order, `[batch_size, ...]` in model units, fewer in the last batch."""
+
+    def encode(pieces: list[ArrayObs]) -> Obs:
+        if isinstance(pieces[0], dict):
+            raw: ArrayObs = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}  # type: ignore[call-overload]
+        else:
+            raw = np.concatenate(pieces)  # type: ignore[arg-type]
+        return encode_obs(dataset.observation_space, raw, device)
+
+    pieces: list[ArrayObs] = []
+    room = batch_size
+    for episode in dataset:
+        start, end = 0, len(episode) + 1
+        while start < end:
+            piece = slice(start, min(end, start + room))
+            obs = episode.obs
+            pieces.append({name: x[piece] for name, x in obs.items()} if isinstance(obs, dict) else obs[piece])
+            room -= piece.stop - piece.start
+            start = piece.stop
+            if room == 0:
+                yield encode(pieces)
+                pieces, room = [], batch_size
+    if pieces:
+        yield encode(pieces)
