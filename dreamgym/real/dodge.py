@@ -176,7 +176,6 @@ class DodgeVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         if self.autoreset_mode is AutoresetMode.SAME_STEP and self._ended.any():
             info = self._final_info(self._ended)
             self.world.reset(np.flatnonzero(self._ended))
-            self._ended = np.zeros(self.num_envs, bool)
         return self.world.draw(self._lanes), rewards, terminated, truncated, info
 
     def render(self) -> tuple[np.ndarray, ...] | None:

@@ -109,7 +109,7 @@ class DodgeWorld:
         self.kind, self.x, self.y = advance(self.kind, self.x, self.y, uniforms[:, 3:] < 0.5)
         self.hit = hits(self.kind, self.x, self.y, self.ship)
         self._spawn(lanes, uniforms, SPAWN_PROBABILITY)
-        return self.hit.copy()
+        return self.hit
 
     def draw(self, lanes: np.ndarray) -> np.ndarray:
         """Return the pictures of these lanes, `[B, 64, 64, 3]` uint8, a fresh array."""

@@ -69,6 +69,13 @@ def test_one_seed_gives_one_game_and_seed_zero_is_a_seed(seed: int) -> None:
     np.testing.assert_array_equal(play(), play())
 
 
+def test_a_used_env_that_is_seeded_again_plays_the_same_game() -> None:
+    env = DodgeEnv()
+    first = env.reset(seed=3)[0]
+    assert (env.reset()[0] != first).any()
+    np.testing.assert_array_equal(env.reset(seed=3)[0], first)
+
+
 def test_other_seeds_and_later_episodes_are_other_games() -> None:
     def pictures(env: DodgeEnv, seed: int | None) -> bytes:
         return b"".join([env.reset(seed=seed)[0].tobytes()] + [env.step(0)[0].tobytes() for _ in range(8)])
