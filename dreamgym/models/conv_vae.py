@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 KERNELS = (5, 5, 6, 6)
 """Of the decoder's convolutions, which double 1 to 5, 13, 30 and 64 pixels."""
@@ -49,5 +48,5 @@ class ConvVae(nn.Module):
         x = x @ first.weight.permute(0, 2, 3, 1).flatten(1)  # [B, 5 * 5 * c3], channels last
         x = x.unflatten(1, (KERNELS[0], KERNELS[0], -1)).permute(0, 3, 1, 2) + first.bias[:, None, None]
         for conv in self.up[1:]:
-            x = conv(F.relu(x))  # [B, c, 13, 13], 30, 64
+            x = conv(x.relu())  # [B, c, 13, 13], 30, 64
         return x.float().sigmoid()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 
 class PackedLinear(nn.Linear):
@@ -33,7 +32,7 @@ class LSTMCell(PackedLinear):
     def unroll(self, inputs: Tensor, h: Tensor, c: Tensor) -> Tensor:
         """Return `h` after each of the inputs `[B, T, input_dim]`, `[B, T, D]`."""
         weight_x, weight_h = self.weight.split([self.input_dim, self.hidden_dim], 1)
-        driven = F.linear(inputs, weight_x, self.bias)  # [B, T, 4D]: one product for all of the inputs
+        driven = nn.functional.linear(inputs, weight_x, self.bias)  # [B, T, 4D]: one product for all of the inputs
         states = []
         for gates in driven.unbind(1):
             h, c = self._gate(torch.addmm(gates, h, weight_h.t()), c)
@@ -45,6 +44,16 @@ class LSTMCell(PackedLinear):
         take, keep, show = opening.sigmoid().chunk(3, 1)
         c = keep * c + take * candidate.tanh()
         return show * c.tanh(), c
+
+
+def bf16_autocast(device: torch.device) -> torch.autocast:
+    """Return a context for training in which convolutions and products run in bfloat16 where that is faster."""
+    if device.type == "cpu":
+        # absent from older torch; without these instructions bfloat16 is emulated, slower than float32
+        fast = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
+    else:
+        fast = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return torch.autocast(device.type, torch.bfloat16, enabled=fast)
 
 
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:

@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 import torch
 from gymnasium import Space
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from dreamgym.core.codec import action_dim
 from dreamgym.core.model import Obs, SequenceBatch, StageConfig, Transition, WorldModel
@@ -19,7 +18,7 @@ from dreamgym.core.spaces import is_image
 from dreamgym.core.tree import where
 from dreamgym.errors import InvalidArgument, UnsupportedSpace
 from dreamgym.models.conv_vae import ConvVae
-from dreamgym.models.layers import LSTMCell, PackedLinear, masked_mean
+from dreamgym.models.layers import LSTMCell, PackedLinear, bf16_autocast, masked_mean
 
 FEATURES = {"z": ("z",), "zh": ("z", "h"), "zch": ("z", "c", "h")}
 
@@ -131,7 +130,7 @@ class VaeMdnRnn(WorldModel[State], nn.Module):
     def step(
         self, state: State, action: Tensor, noise: Tensor | None = None, temperature: float = 1.0
     ) -> Transition[State]:
-        """Return what the dream holds to happen next; reward and termination are read from the memory after the action."""
+        """Return what the dream holds to happen next; reward and termination are read from the new memory."""
         if noise is None:
             noise = torch.randn(len(state.z), self.noise_dim, device=state.z.device)
         h, c = self.lstm.step([state.z, action], state.h, state.c)
@@ -169,9 +168,11 @@ class VaeMdnRnn(WorldModel[State], nn.Module):
         """Return the squared error, summed over a picture's pixels, and the KL in nats above the tolerance."""
         mask = torch.cat([batch.mask.new_ones(len(batch.mask), 1), batch.mask], 1).flatten()  # [B * (T + 1)]
         obs = batch.obs.flatten(0, 1)  # [B * (T + 1), 3, 64, 64]
-        mean, log_variance = self.vae.encode(obs)
-        z = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
-        error = (self.vae.decode(z) - obs).square().flatten(1).sum(1)
+        with bf16_autocast(obs.device):
+            mean, log_variance = self.vae.encode(obs)
+            z = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
+            picture = self.vae.decode(z)
+        error = (picture - obs).square().flatten(1).sum(1)
         kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1)
         kl = kl.clamp(min=self.config.kl_tolerance * self.config.latent_dim)
         return {"reconstruction": masked_mean(error, mask), "kl": masked_mean(kl, mask)}
@@ -188,7 +189,7 @@ class VaeMdnRnn(WorldModel[State], nn.Module):
         latent = mixture_nll(*mixture, z[:, 1:].flatten(0, 1)).mean(1).view_as(mask)
         error = (reward.view_as(mask) - config.reward_scale * batch.reward).square()
         weight = torch.tensor(config.ending_weight, device=mask.device)
-        surprise = F.binary_cross_entropy_with_logits(
+        surprise = nn.functional.binary_cross_entropy_with_logits(
             termination.view_as(mask), batch.terminated, pos_weight=weight, reduction="none"
         )
         terms = {"latent": latent, "reward": config.reward_weight * error, "termination": surprise}
