@@ -1,0 +1,472 @@
+"""Training of world models: stages, checkpoints, resume, logs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, field, is_dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from dreamgym.checkpoints import Checkpoint, newest_checkpoint, prune_checkpoints, write_checkpoint
+from dreamgym.core.codec import encode_action, encode_obs
+from dreamgym.core.model import SequenceBatch, StageConfig, Trainable, WorldModel
+from dreamgym.core.spaces import is_image
+from dreamgym.core.strips import strip
+from dreamgym.core.tree import named_leaves
+from dreamgym.data.episodes import Dataset
+from dreamgym.data.sequences import SequenceSampler, iterate_obs
+from dreamgym.errors import InvalidArgument, InvalidDataset, InvalidModel, NotDecodable, TrainingFailed, UnknownName
+from dreamgym.precision import Bf16Convolutions, has_bf16, has_convolutions
+from dreamgym.training_log import StageLog
+
+_STRIP_STEPS = 64
+_KEPT = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How a run is done; how each stage is optimised is in its `StageConfig`."""
+
+    seed: int = 0
+    """Of batches and of the losses' own randomness; the model's first weights are the caller's."""
+    device: str = "auto"
+    """"auto" takes CUDA when present, or a torch device."""
+    threads: int = 1
+    """Of torch on the CPU; more than the cores that are free makes training many times slower."""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """"bf16" runs convolutions in bfloat16 and all else in float32; "auto" does so where the hardware has it."""
+    holdout: float = 0.05
+    """Share of episodes that are never trained on, in [0, 1)."""
+    log_every: int = 50
+    """Steps; a row of the log is the mean over them."""
+    checkpoint_every: int = 500
+    """Steps; rounded up to a logged step."""
+    checkpoint_seconds: float = 300.0
+    """A checkpoint is written at the first logged step after so long, too."""
+    validation_batches: int = 8
+    """Batches of held-out episodes that are evaluated at each checkpoint."""
+    strip_episodes: int = 3
+    """Episodes in the picture of real and dreamed frames at each checkpoint; 0 for none."""
+    progress: bool = True
+    """Show progress bars on a terminal."""
+    tensorboard: bool = True
+    """Write for TensorBoard where it is installed."""
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What `fit` reached."""
+
+    model: Any
+    """The trained model, in evaluation mode."""
+    steps: Mapping[str, int] = field(default_factory=dict)
+    """Stage -> optimiser steps taken in all, earlier runs in the same folder included."""
+    terms: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Stage -> the last row of its log."""
+    validation: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Stage -> the same terms over held-out episodes at the last step; empty without such episodes."""
+    seconds: float = 0.0
+    """Wall time of this call."""
+
+
+def fit(
+    model: Any,
+    dataset: Dataset,
+    out: str | Path,
+    *,
+    stages: Mapping[str, StageConfig] | None = None,
+    only: Sequence[str] | None = None,
+    resume: bool = True,
+    config: TrainConfig | None = None,
+) -> FitResult:
+    """Return `model` trained on `dataset`; the run lives in the folder `out` and goes on from its newest checkpoint.
+
+    On the CPU a run that was killed and resumed has the same losses and weights as one that was not, bit for bit. To
+    train an already trained model further, pass it with a new `out` and, if wanted, other `stages`.
+
+    Args:
+        model: a `WorldModel` and `nn.Module` that is `Trainable`; it is trained in place.
+        dataset: episodes of the model's spaces.
+        out: holds `checkpoints/`, `logs/` and `strips/`.
+        stages: replaces the model's own settings of the stages that it names.
+        only: the stages to train; the others keep their weights, which come from the newest checkpoint in `out` if
+            there is one.
+        resume: False trains the stages anew from the weights of `model`, replacing what `out` holds of them and of the
+            stages after them.
+        config: everything else.
+
+    Raises:
+        InvalidDataset: if the data are not finite, or of other spaces than the model's.
+        InvalidModel: if the model cannot be trained.
+        TrainingFailed: if a loss is not finite, the disk is full, or `out` holds another run; the last complete
+            checkpoint is intact.
+    """
+    begin = time.perf_counter()
+    config = config or TrainConfig()
+    _check(model, dataset)
+    run = _Run(model, dataset, Path(out), _merge(model, stages), config)
+    selected = _select(model, only)
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(config.threads)
+    try:
+        with torch.random.fork_rng():
+            run.fit(selected, resume)
+    except OSError as error:
+        raise TrainingFailed(
+            f"{error.filename or out} cannot be written ({error.strerror or error}); the last complete checkpoint in "
+            f"{run.checkpoints} is intact. Free some space and run the same command again to resume."
+        ) from error
+    finally:
+        torch.set_num_threads(num_threads)
+        model.eval()
+    return FitResult(model, run.steps, run.terms, run.validation, time.perf_counter() - begin)
+
+
+class _Run:
+    """One call of `fit`."""
+
+    def __init__(
+        self, model: Any, dataset: Dataset, out: Path, stages: Mapping[str, StageConfig], config: TrainConfig
+    ) -> None:
+        self.device = _device(config.device)
+        self.model = model.to(self.device)
+        self.out, self.stages, self.config = out, stages, config
+        self.checkpoints = out / "checkpoints"
+        self.train, self.held_out = dataset.split(config.holdout)
+        if not len(self.train):
+            raise InvalidDataset(f"all {len(dataset)} episodes are held out; record more, or lower holdout.")
+        self.bf16 = _wants_bf16(config.precision, self.device) and has_convolutions(model)
+        self.identity = _identity(model, dataset, stages, config)
+        self.steps: dict[str, int] = {}
+        self.terms: dict[str, dict[str, float]] = {}
+        self.validation: dict[str, dict[str, float]] = {}
+
+    def fit(self, selected: Sequence[str], resume: bool) -> None:
+        order = list(self.stages)
+        newest = newest_checkpoint(self.checkpoints)
+        if newest is not None and (resume or len(selected) < len(order)):
+            self._restore(newest, [] if resume else selected)
+        reached = -1 if newest is None or not resume else order.index(newest.stage)
+        done = [stage for stage in selected if order.index(stage) <= reached]
+        if newest is not None and done:
+            self._check_identity(newest, done)
+        for stage in selected:
+            if newest is not None and stage in done:
+                if stage == newest.stage:
+                    self._train_stage(stage, newest.step, newest.optimizer)
+            else:
+                self._train_stage(stage, 0, {})
+
+    def _restore(self, checkpoint: Checkpoint, fresh: Sequence[str]) -> None:
+        """Load a checkpoint's weights, but not those that the stages `fresh` train, and its figures."""
+        keep = {id(parameter) for stage in fresh for parameter in self.model.stage_parameters(stage)}
+        own = {name for name, parameter in self.model.named_parameters() if id(parameter) in keep}
+        weights = {**checkpoint.weights, **{k: v for k, v in self.model.state_dict().items() if k in own}}
+        try:
+            self.model.load_state_dict(weights)
+        except RuntimeError as error:
+            raise TrainingFailed(
+                f"{checkpoint.folder} holds another model; train into a new folder. {error}"
+            ) from error
+        figures = checkpoint.record
+        self.steps, self.terms, self.validation = (dict(figures[key]) for key in ("steps", "terms", "validation"))
+
+    def _check_identity(self, checkpoint: Checkpoint, stages: Sequence[str]) -> None:
+        before, now = (
+            named_leaves({**identity, "stages": {stage: identity["stages"].get(stage) for stage in stages}})
+            for identity in (checkpoint.record["identity"], self.identity)
+        )
+        names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+        changed = [f"{name} was {before.get(name)!r}, is {now.get(name)!r}" for name in names]
+        if changed:
+            raise TrainingFailed(
+                f"{self.out} holds a run that cannot be resumed with other settings: {'; '.join(changed)}. "
+                "Use the same settings, train into a new folder, or begin the stage anew with resume=False."
+            )
+
+    def _train_stage(self, stage: str, start: int, moments: Mapping[str, Tensor]) -> None:
+        stage_config, config = self.stages[stage], self.config
+        if start >= stage_config.steps:
+            return
+        parameters = list(self.model.stage_parameters(stage))
+        optimizer = torch.optim.Adam(parameters, fused=True)
+        _load_optimizer(optimizer, moments)
+        if start == 0:
+            self._begin_stage(stage, optimizer)
+        train = self._sampler(self.train, stage)
+        held_out = self._sampler(self.held_out, stage) if len(self.held_out) else None
+        frames = stage_config.batch_size * (stage_config.sequence_length + 1)
+        saved, saved_at = start, time.perf_counter()
+        with StageLog(self.out, stage, start, stage_config.steps, config.progress, config.tensorboard) as log:
+            batch, sums, logged, logged_at = train.batch(start), _Sums(), start, time.perf_counter()
+            for step in range(start + 1, stage_config.steps + 1):
+                rate = _learning_rate(stage_config, step)
+                loss, terms = self._step(stage, step, batch, optimizer, parameters, rate)
+                if step < stage_config.steps:  # before the losses are read, while an accelerator still computes
+                    batch = train.batch(step)
+                _check_finite(loss, terms, stage, step)
+                sums.add(terms)
+                log.advance()
+                if step % config.log_every and step < stage_config.steps:
+                    continue
+                now = time.perf_counter()
+                speed = frames * (step - logged) / (now - logged_at)
+                due = step == stage_config.steps or step - saved >= config.checkpoint_every
+                due = due or now - saved_at >= config.checkpoint_seconds
+                means = self.terms[stage] = sums.means()
+                held = self._validate(stage, held_out) if due and held_out is not None else {}
+                checks = {f"validation_{name}": held.get(name) for name in means}
+                log.write(step, {**means, **checks, "frames_per_second": speed, "learning_rate": rate})
+                if due:
+                    self.steps[stage], self.validation[stage] = step, held
+                    self._checkpoint(stage, step, optimizer)
+                    prune_checkpoints(self.checkpoints, {stage: _KEPT})
+                    self._write_strip(stage, step)
+                    saved, saved_at = step, time.perf_counter()
+                sums, logged, logged_at = _Sums(), step, time.perf_counter()
+
+    def _begin_stage(self, stage: str, optimizer: torch.optim.Optimizer) -> None:
+        """Keep the weights that the stage starts from; what the run held of it and of later stages no longer counts."""
+        order = list(self.stages)
+        for later in order[order.index(stage) :]:
+            for figures in (self.steps, self.terms, self.validation):
+                figures.pop(later, None)  # type: ignore[attr-defined]
+        self._checkpoint(stage, 0, optimizer)
+        prune_checkpoints(self.checkpoints, {stage: 1, **dict.fromkeys(order[order.index(stage) + 1 :], 0)})
+
+    def _step(
+        self,
+        stage: str,
+        step: int,
+        batch: SequenceBatch,
+        optimizer: torch.optim.Optimizer,
+        parameters: list[nn.Parameter],
+        rate: float,
+    ) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """Return the loss and its terms before one optimiser step."""
+        stage_config = self.stages[stage]
+        torch.manual_seed(_seed(self.config.seed, stage, step))  # a resumed run draws what the killed one would have
+        self.model.train()
+        with self._precision():
+            loss, terms = self.model.loss(batch, stage)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters, stage_config.grad_clip)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
+        return loss.detach(), terms
+
+    @torch.no_grad()
+    def _validate(self, stage: str, held_out: SequenceSampler) -> dict[str, float]:
+        """Return the means of the loss's terms over batches of held-out episodes, always the same ones."""
+        self.model.eval()
+        sums = _Sums()
+        for i in range(self.config.validation_batches):
+            torch.manual_seed(_seed(self.config.seed, f"validation of {stage}", i))
+            with self._precision():
+                sums.add(self.model.loss(held_out.batch(i), stage)[1])
+        return sums.means()
+
+    @torch.no_grad()
+    def _sampler(self, dataset: Dataset, stage: str) -> SequenceSampler:
+        self.model.eval()
+        torch.manual_seed(_seed(self.config.seed, f"inputs of {stage}", 0))
+        inputs: list[Tensor] = []
+        total = dataset.num_steps + len(dataset)
+        with tqdm(total=total, desc=f"inputs of {stage}", unit="frame", disable=self._hide_bars, leave=False) as bar:
+            for obs in iterate_obs(dataset, 256, self.device):
+                answer = self.model.stage_inputs(obs, stage)
+                if answer is None:
+                    break
+                inputs.append(answer)
+                bar.update(len(answer))
+        stage_config = self.stages[stage]
+        return SequenceSampler(
+            dataset,
+            stage_config.sequence_length,
+            stage_config.batch_size,
+            stage_config.ending_share,
+            seed=_seed(self.config.seed, stage, 0),
+            inputs=torch.cat(inputs) if inputs else None,
+            device=self.device,
+        )
+
+    @property
+    def _hide_bars(self) -> bool | None:
+        return None if self.config.progress else True  # None: shown on a terminal
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        return Bf16Convolutions() if self.bf16 else nullcontext()
+
+    def _checkpoint(self, stage: str, step: int, optimizer: torch.optim.Optimizer) -> None:
+        record = {
+            "identity": self.identity,
+            "steps": self.steps,
+            "terms": self.terms,
+            "validation": self.validation,
+        }
+        moments = {
+            f"{i}.{name}": value
+            for i, slots in optimizer.state_dict()["state"].items()
+            for name, value in slots.items()
+        }
+        write_checkpoint(self.checkpoints, stage, step, record, self.model.state_dict(), moments)
+
+    def _write_strip(self, stage: str, step: int) -> None:
+        """Write a picture of real beside dreamed frames, if the model decodes pictures."""
+        episodes = self.held_out if len(self.held_out) else self.train
+        model, rows = self.model.eval(), []
+        if not is_image(model.observation_space) or not self.config.strip_episodes:
+            return
+        for i in range(min(self.config.strip_episodes, len(episodes))):
+            episode = episodes[i]
+            assert isinstance(episode.obs, np.ndarray)
+            obs = encode_obs(model.observation_space, episode.obs[: _STRIP_STEPS + 1], self.device)
+            assert isinstance(obs, Tensor)
+            action = encode_action(model.action_space, episode.action[:_STRIP_STEPS]).to(self.device)
+            try:
+                rows.append(strip(model, obs, action))
+            except NotDecodable:
+                return
+        _write_picture(self.out / "strips" / f"{stage}-{step}.png", rows)
+
+
+class _Sums:
+    """Running sums of the terms of a loss, which stay on the device until they are asked for."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._count = 0
+
+    def add(self, terms: Mapping[str, Tensor]) -> None:
+        self._sums = {name: self._sums.get(name, 0) + term.double() for name, term in terms.items()}
+        self._count += 1
+
+    def means(self) -> dict[str, float]:
+        return {name: float(total) / self._count for name, total in self._sums.items()}
+
+
+def _check(model: Any, dataset: Dataset) -> None:
+    if not (isinstance(model, WorldModel) and isinstance(model, nn.Module) and isinstance(model, Trainable)):
+        raise InvalidModel(
+            f"{type(model).__name__} cannot be trained; expected a WorldModel and torch.nn.Module with "
+            "stages, stage_parameters, stage_inputs and loss (dreamgym.core.model.Trainable)."
+        )
+    for name in ("observation_space", "action_space"):
+        if getattr(model, name) != getattr(dataset, name):
+            raise InvalidDataset(
+                f"the dataset's {name} is {getattr(dataset, name)}; the model expects {getattr(model, name)}."
+            )
+    dataset.validate()
+
+
+def _check_finite(loss: Tensor, terms: Mapping[str, Tensor], stage: str, step: int) -> None:
+    if math.isfinite(float(loss)):
+        return
+    name, value = next(((k, v) for k, v in terms.items() if not math.isfinite(float(v))), ("loss", loss))
+    raise TrainingFailed(
+        f"{name} is {float(value)} at step {step} of stage {stage!r}; expected a finite number. The last checkpoint is "
+        "intact; lower the learning rate or grad_clip of the stage and begin it anew with resume=False."
+    )
+
+
+def _merge(model: Any, stages: Mapping[str, StageConfig] | None) -> dict[str, StageConfig]:
+    for name, stage_config in (stages or {}).items():
+        if name not in model.stages:
+            raise UnknownName("stage", name, model.stages)
+        if stage_config.steps < 1:
+            raise InvalidArgument(f"steps of stage {name!r} is {stage_config.steps}; expected at least 1.")
+    return {**model.stages, **(stages or {})}
+
+
+def _select(model: Any, only: Sequence[str] | None) -> list[str]:
+    for name in only or ():
+        if name not in model.stages:
+            raise UnknownName("stage", name, model.stages)
+    return [stage for stage in model.stages if only is None or stage in only]
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.zeros(0, device=name).device
+    except (RuntimeError, AssertionError) as error:  # torch says that it was built without CUDA by an AssertionError
+        raise InvalidArgument(
+            f"device is {name!r}, which is not to be had here; use 'auto' or 'cpu'. {error}"
+        ) from error
+
+
+def _wants_bf16(precision: str, device: torch.device) -> bool:
+    if precision not in ("auto", "bf16", "fp32"):
+        raise InvalidArgument(f"precision is {precision!r}; expected 'auto', 'bf16' or 'fp32'.")
+    return precision == "bf16" or (precision == "auto" and has_bf16(device))
+
+
+def _identity(model: Any, dataset: Dataset, stages: Mapping[str, StageConfig], config: TrainConfig) -> dict[str, Any]:
+    """Return what must be the same for a run to be resumed, as JSON values."""
+    shapes = [(name, list(value.shape)) for name, value in model.state_dict().items()]
+    model_config = getattr(model, "config", None)
+    identity = {
+        "model": {
+            "class": type(model).__name__,
+            "config": asdict(model_config) if is_dataclass(model_config) else None,  # type: ignore[arg-type]
+            "weights": _digest(shapes),
+        },
+        "dataset": {
+            "env_id": dataset.env_id,
+            "episodes": len(dataset),
+            "actions": dataset.num_steps,
+            "content": _digest([dataset.keys, dataset.lengths.tolist(), dataset.returns.tolist()]),
+        },
+        "stages": {name: asdict(stage_config) for name, stage_config in stages.items()},
+        "config": {name: getattr(config, name) for name in ("seed", "holdout", "precision")},
+    }
+    return dict(json.loads(json.dumps(identity)))
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:12]
+
+
+def _seed(seed: int, purpose: str, step: int) -> int:
+    """Return 63 random bits that depend on the three values alone."""
+    digest = hashlib.blake2b(f"{seed}:{purpose}:{step}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+def _learning_rate(stage_config: StageConfig, step: int) -> float:
+    """Return the rate of a step, counted from 1: constant for the first 60%, then linear to a tenth."""
+    late = max(0.0, (step / stage_config.steps - 0.6) / 0.4)
+    return stage_config.learning_rate * (1 - 0.9 * late)
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, moments: Mapping[str, Tensor]) -> None:
+    state: dict[int, dict[str, Tensor]] = defaultdict(dict)
+    for key, value in moments.items():
+        index, _, name = key.partition(".")
+        state[int(index)][name] = value
+    optimizer.load_state_dict({"state": dict(state), "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _write_picture(path: Path, rows: list[np.ndarray]) -> None:
+    try:
+        from PIL import Image
+    except ImportError:
+        return
+    width = max((row.shape[1] for row in rows), default=0)
+    padded = [np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(np.concatenate(padded)).save(path)
