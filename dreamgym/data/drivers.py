@@ -88,7 +88,7 @@ def make_driver(driver: DriverLike) -> Driver:
     made = driver()
     if not isinstance(made, Driver):
         raise InvalidArgument(
-            f"driver {driver!r} made a {type(made).__name__}; a driver has reset(env, rng) and act(obs)."
+            f"driver {driver!r} made a {type(made).__name__}; expected an object with reset(env, rng) and act(obs)."
         )
     return made
 

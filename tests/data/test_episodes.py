@@ -5,33 +5,11 @@ import resource
 
 import numpy as np
 import pytest
+from data.toy import ACTION, OBS, make_episode, write
 from gymnasium import spaces
 
 from dreamgym.data import Dataset, DatasetWriter, Episode
 from dreamgym.errors import DreamgymError, InvalidDataset, UnsupportedSpace
-
-OBS = spaces.Box(-np.inf, np.inf, (2,), np.float32)
-ACTION = spaces.Discrete(3)
-
-
-def make_episode(length: int, first: int = 0, terminated: bool = True) -> Episode:
-    """Return an episode whose every value names its step."""
-    steps = np.arange(first, first + length + 1)
-    return Episode(
-        obs=np.stack([steps, -steps], 1).astype(np.float32),
-        action=steps[:-1] % 3,
-        reward=steps[1:].astype(np.float32),
-        terminated=terminated,
-        truncated=not terminated,
-        meta={"seed": first},
-    )
-
-
-def write(folder, *lengths: int, obs_space=OBS, **kwargs) -> Dataset:
-    with DatasetWriter(folder, "Toy-v0", obs_space, ACTION, **kwargs) as writer:
-        for i, length in enumerate(lengths):
-            writer.add(make_episode(length, 100 * i), key=f"{i:03d}")
-    return Dataset(folder)
 
 
 def test_what_is_written_is_read_back(tmp_path):

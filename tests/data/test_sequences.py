@@ -1,0 +1,163 @@
+"""Windows for training: the time convention, padding, endings, purity."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from data.toy import write
+from gymnasium import spaces
+
+from dreamgym.data import Dataset, DatasetWriter, Episode
+from dreamgym.data.sequences import SequenceSampler, iterate_obs
+from dreamgym.errors import InvalidArgument, InvalidDataset
+
+
+def test_reward_and_action_of_a_window_belong_to_the_step_that_they_name(tmp_path):
+    batch = SequenceSampler(write(tmp_path, 20, 7), sequence_length=4, batch_size=64).batch(0)
+    assert batch.obs.shape == (64, 5, 2)
+    assert batch.action.shape == (64, 4, 3)
+    now, after = batch.obs[:, :-1, 0], batch.obs[:, 1:, 0]
+    assert torch.equal(after, now + 1)
+    assert torch.equal(batch.reward, after)  # the reward names the step at whose end it is paid
+    assert torch.equal(batch.action.argmax(-1), now.long() % 3)  # the action names the step at whose start it is taken
+    assert torch.equal(batch.terminated, ((after == 20) | (after == 107)).float())
+    assert torch.equal(batch.is_first, (now[:, 0] == 0) | (now[:, 0] == 100))
+    assert batch.mask.all()
+    assert batch.is_first.any()
+    assert batch.terminated.any()
+
+
+def test_an_episode_shorter_than_the_window_is_padded_at_its_end(tmp_path):
+    batch = SequenceSampler(write(tmp_path, 1, 3), sequence_length=4, batch_size=64).batch(0)
+    for b in range(64):
+        length = int(batch.mask[b].sum())
+        assert length in (1, 3)
+        assert batch.is_first[b]
+        assert batch.mask[b].tolist() == [1] * length + [0] * (4 - length)
+        first = batch.obs[b, 0, 0]
+        assert batch.obs[b, :, 0].tolist() == [first + min(t, length) for t in range(5)]
+        assert batch.terminated[b].tolist() == [float(t == length - 1) for t in range(4)]
+        assert not batch.reward[b, length:].any()
+        assert torch.equal(batch.action[b].sum(-1), torch.ones(4))
+
+
+def test_padding_never_invents_an_action_outside_of_the_space(tmp_path):
+    space = spaces.Discrete(2, start=5)
+    with DatasetWriter(tmp_path, "Toy-v0", spaces.Discrete(4), space) as writer:
+        writer.add(Episode(np.array([0, 3]), np.array([6]), np.ones(1), True, False))
+    batch = SequenceSampler(Dataset(tmp_path), sequence_length=3, batch_size=2).batch(0)
+    assert batch.action.tolist() == [[[0, 1]] * 3] * 2
+    assert batch.obs[0, 1].tolist() == [0, 0, 0, 1]
+
+
+def test_all_places_of_an_episode_are_equally_likely_and_episodes_count_by_length(tmp_path):
+    sampler = SequenceSampler(write(tmp_path, 9, 3), sequence_length=4, batch_size=12_000)
+    starts = Counter(sampler.batch(0).obs[:, 0, 0].int().tolist())
+    assert set(starts) == {0, 1, 2, 3, 4, 5, 100}
+    assert starts[100] == pytest.approx(3000, rel=0.1)
+    assert all(starts[t] == pytest.approx(1500, rel=0.1) for t in range(6))
+
+
+def test_ending_share_places_terminations_anywhere_in_the_window(tmp_path):
+    dataset = write(tmp_path, 200)
+    share = SequenceSampler(dataset, sequence_length=4, batch_size=4000, ending_share=0.5).batch(0).terminated
+    assert share.sum(1).mean() == pytest.approx(0.5, abs=0.04)
+    assert share.mean(0).tolist() == pytest.approx([0.125] * 4, abs=0.02)
+    none = SequenceSampler(dataset, sequence_length=4, batch_size=4000).batch(0).terminated
+    assert none.sum(1).mean() < 0.02
+
+
+def test_a_forced_ending_keeps_the_episode_before_it_and_pads_behind_it(tmp_path):
+    batch = SequenceSampler(write(tmp_path, 6, 2), sequence_length=4, batch_size=500, ending_share=0.9).batch(0)
+    now = batch.obs[:, :-1, 0]
+    recorded = batch.mask.bool()
+    assert torch.equal(batch.reward[recorded], (now + 1)[recorded])
+    assert not batch.terminated[~recorded].any()
+    assert torch.equal(batch.is_first, (now[:, 0] == 0) | (now[:, 0] == 100))
+    assert not recorded.all()
+
+
+def test_ending_share_without_any_recorded_termination_draws_ordinary_windows(tmp_path):
+    batch = SequenceSampler(write(tmp_path, 6, terminated=False), 4, 100, ending_share=0.5).batch(0)
+    assert not batch.terminated.any()
+    assert batch.mask.all()
+
+
+def test_batches_depend_on_seed_and_step_alone(tmp_path):
+    dataset = write(tmp_path, 50, 30)
+    one, two = (SequenceSampler(dataset, 4, 8, ending_share=0.3, seed=1) for _ in range(2))
+    for step in (0, 1, 2):
+        one.batch(step)
+    for name, value in vars(one.batch(3)).items():
+        assert torch.equal(value, getattr(two.batch(3), name))
+    assert not torch.equal(one.batch(3).obs, one.batch(4).obs)
+    assert not torch.equal(one.batch(3).obs, SequenceSampler(dataset, 4, 8, ending_share=0.3, seed=2).batch(3).obs)
+
+
+def test_sequence_length_0_gives_every_single_observation(tmp_path):
+    batch = SequenceSampler(write(tmp_path, 3, 1), sequence_length=0, batch_size=500).batch(0)
+    assert batch.obs.shape == (500, 1, 2)
+    assert batch.action.shape == (500, 0, 3)
+    assert batch.reward.shape == batch.mask.shape == (500, 0)
+    assert set(batch.obs[:, 0, 0].tolist()) == {0, 1, 2, 3, 100, 101}
+    endings = SequenceSampler(write(tmp_path / "b", 300), 0, 500, ending_share=0.9).batch(0)
+    assert (endings.obs[:, 0, 0] == 300).float().mean() > 0.8
+
+
+def test_precomputed_inputs_replace_the_observations_they_were_made_of(tmp_path):
+    dataset = write(tmp_path, 20, 2)
+    inputs = torch.cat([obs * 10 for obs in iterate_obs(dataset, batch_size=7)])
+    plain = SequenceSampler(dataset, 4, 32, ending_share=0.3).batch(5)
+    given = SequenceSampler(dataset, 4, 32, ending_share=0.3, inputs=inputs).batch(5)
+    assert torch.equal(given.obs, plain.obs * 10)
+    assert torch.equal(given.reward, plain.reward)
+
+
+def test_iterate_obs_gives_all_observations_in_order(tmp_path):
+    dataset = write(tmp_path, 5, 1, 3)
+    batches = list(iterate_obs(dataset, batch_size=5))
+    assert [len(batch) for batch in batches] == [5, 5, 2]
+    everything = torch.cat(batches)
+    for i, episode in enumerate(dataset):
+        offset = dataset.obs_offset(i)
+        assert torch.equal(everything[offset : offset + len(episode) + 1], torch.tensor(episode.obs))
+
+
+def test_pictures_arrive_in_model_units(tmp_path):
+    frames = np.random.default_rng(0).integers(0, 256, (4, 8, 6, 3), np.uint8)
+    with DatasetWriter(tmp_path, "Toy-v0", spaces.Box(0, 255, (8, 6, 3), np.uint8), spaces.Discrete(2)) as writer:
+        writer.add(Episode(frames, np.zeros(3, int), np.zeros(3), False, True))
+    batch = SequenceSampler(Dataset(tmp_path), 3, 2).batch(0)
+    expected = torch.from_numpy(frames).permute(0, 3, 1, 2) / 255
+    torch.testing.assert_close(batch.obs, expected.expand(2, -1, -1, -1, -1))
+
+
+def test_dict_observations(tmp_path):
+    space = spaces.Dict({"x": spaces.Box(0, 9, (1,)), "k": spaces.Discrete(3)})
+    obs = {"x": np.arange(3, dtype=np.float32)[:, None], "k": np.arange(3)}
+    with DatasetWriter(tmp_path, "Toy-v0", space, spaces.Discrete(2)) as writer:
+        writer.add(Episode(obs, np.zeros(2, int), np.zeros(2), False, True))
+    batch = SequenceSampler(Dataset(tmp_path), 4, 1).batch(0)
+    assert batch.obs["x"][0, :, 0].tolist() == [0, 1, 2, 2, 2]
+    assert batch.obs["k"].argmax(-1).tolist() == [[0, 1, 2, 2, 2]]
+    assert sum(len(part["x"]) for part in iterate_obs(Dataset(tmp_path), 2)) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"sequence_length": -1}, "sequence_length is -1"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"ending_share": 1.0}, "ending_share is 1.0"),
+        ({"inputs": torch.zeros(5, 2)}, "inputs has 5 rows; the dataset has 4 observations"),
+    ],
+)
+def test_arguments_out_of_range_are_refused(tmp_path, arguments, message):
+    with pytest.raises(InvalidArgument, match=message):
+        SequenceSampler(**{"dataset": write(tmp_path, 3), "sequence_length": 2, "batch_size": 2, **arguments})
+
+
+def test_an_empty_side_of_a_split_is_refused(tmp_path):
+    with pytest.raises(InvalidDataset, match="0 episodes to draw from"):
+        SequenceSampler(write(tmp_path, 3)[:0], 2, 2)
