@@ -76,18 +76,12 @@ def test_a_used_env_that_is_seeded_again_plays_the_same_game() -> None:
     np.testing.assert_array_equal(env.reset(seed=3)[0], first)
 
 
-def test_other_seeds_and_later_episodes_are_other_games() -> None:
-    def pictures(env: DodgeEnv, seed: int | None) -> bytes:
-        return b"".join([env.reset(seed=seed)[0].tobytes()] + [env.step(0)[0].tobytes() for _ in range(8)])
+def test_other_seeds_and_later_games_are_other_games() -> None:
+    def pictures(env: DodgeVectorEnv, seed: int | None) -> bytes:
+        return b"".join([env.reset(seed=seed)[0].tobytes()] + [env.step([0])[0].tobytes() for _ in range(60)])
 
-    env = DodgeEnv()
-    games = [
-        pictures(env, 0),
-        pictures(env, None),
-        pictures(env, 1),
-        pictures(DodgeEnv(), None),
-        pictures(DodgeEnv(), None),
-    ]
+    env, unseeded = DodgeVectorEnv(1), [DodgeVectorEnv(1), DodgeVectorEnv(1)]
+    games = [pictures(env, seed) for seed in (0, None, 1)] + [pictures(other, None) for other in unseeded]
     assert len(set(games)) == len(games)
 
 
