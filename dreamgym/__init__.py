@@ -92,6 +92,7 @@ if "Dodge-v0" not in gym.registry:  # a reloaded module would make Gymnasium war
         vector_entry_point="dreamgym.real.dodge:DodgeVectorEnv",
         max_episode_steps=300,
     )
+    gym.register("CarRacing64-v0", entry_point="dreamgym.real.car_racing:make")
     gym.register(
         "DreamEnv-v0",
         entry_point="dreamgym.envs.env:DreamEnv",
@@ -102,4 +103,4 @@ register_model("vae_mdn_rnn", "dreamgym.models.vae_mdn_rnn:VaeMdnRnn")
 register_wrapper("temperature", "dreamgym.wrappers.temperature:Temperature")
 register_bridge("sb3", "dreamgym.bridges.sb3:DreamVecEnv")
 
-import dreamgym.pretrained  # noqa: E402  registers the bundled dreams; needs the path above
+import dreamgym.pretrained  # noqa: E402, F401  registers the bundled dreams; needs the path above
