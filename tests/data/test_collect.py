@@ -148,9 +148,9 @@ def start_slow_collection(out, num_workers):
         "if __name__ == '__main__':\n"
         f"    collect('data.toy:make_slow', {str(out)!r}, episodes=10_000, num_workers={num_workers})\n"
     )
-    script = out.with_suffix(".py")
+    script = out.with_name("run.py")
     script.write_text(code)
-    path = os.pathsep.join(sys.path)
+    path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
     process = subprocess.Popen(
         [sys.executable, str(script)], env={**os.environ, "PYTHONPATH": path}, stderr=subprocess.DEVNULL
     )
