@@ -48,7 +48,6 @@ def test_any_number_of_workers_records_the_same_episodes(tmp_path):
     two = record(tmp_path / "two", episodes=12, num_workers=2)
     assert one == two
     assert same(Dataset(tmp_path / "one"), Dataset(tmp_path / "two"))
-    assert len(list((tmp_path / "two").glob("shard-*"))) == 2
 
 
 def test_an_episode_does_not_depend_on_those_before_it(tmp_path):
