@@ -24,8 +24,8 @@ class Pursuit:
 
     The faults: a speed cap, a lateral offset, correlated noise on steering and throttle, bursts of random actions, and
     now and then an excursion off the road, from which it comes back unless it leaves the field. It knows the road only
-    as far as the picture shows it, `LOOK_AHEAD_TILES` at most; where it shows none, it turns to the side where the road
-    was last.
+    as far as the picture shows it, `LOOK_AHEAD_TILES` at most; where it shows none, it heads for where it last
+    saw one.
     """
 
     def __init__(self, speed_cap: tuple[float, float] = (25.0, 95.0), faults: bool = True) -> None:
@@ -38,7 +38,6 @@ class Pursuit:
         self._car, self._rng = world.car, rng
         self._road = np.array([tile[2:4] for tile in world.track])  # [N, 2], world units
         self._tile = 0
-        self._side = 1.0
         self._speed_cap = rng.uniform(*self.speed_caps)
         faults = self.faults * rng.random()  # some episodes are nearly clean
         self._offset = faults * rng.uniform(-6.0, 6.0)
@@ -56,17 +55,19 @@ class Pursuit:
             self._override_left -= 1
             return self._override
         road = self.visible_road()
-        if len(road) == 0:
-            return _action(FULL_LOCK * self._side, 0.2 if self._speed() < 15.0 else 0.0)
         steer, throttle = self._follow(road)
         return _action(steer + self._steer_noise.next(), throttle + self._throttle_noise.next())
 
     def visible_road(self) -> np.ndarray:
-        """Return the road ahead that the picture shows, `[n <= 9, 2]` as (right, forward) of the car, world units."""
+        """Return the road ahead that the picture shows, or where it last showed one.
+
+        Returns:
+            `[n, 2]`, 1 <= n <= `LOOK_AHEAD_TILES`: tile centres as (right, forward) of the car, world units.
+        """
         local = self._to_car(self._road)
         shown = (np.abs(local[:, 0]) < VIEW_ASIDE) & (local[:, 1] > -VIEW_BEHIND) & (local[:, 1] < VIEW_AHEAD)
         if not shown.any():
-            return local[:0]
+            return local[self._tile : self._tile + 1]
         # the stretch it was on comes first, or it would jump across where the road runs beside itself
         near = np.arange(self._tile - 5, self._tile + 12) % len(local)
         candidates = near[shown[near]] if shown[near].any() else np.flatnonzero(shown)
@@ -83,10 +84,9 @@ class Pursuit:
             along = road[reach] - road[reach - 1]
             along /= np.linalg.norm(along)
             right, forward = right + self._offset * along[1], forward - self._offset * along[0]
-        self._side = 1.0 if right > 0 else -1.0
         angle = math.atan2(right, forward)
         if abs(angle) > 1.0:  # turning round: slowly, or it spins
-            return FULL_LOCK * self._side, (TURNING_SPEED - speed) * 0.1
+            return math.copysign(FULL_LOCK, angle), (TURNING_SPEED - speed) * 0.1
         bend = 2.0 * math.sin(angle) / math.hypot(right, forward)
         slip = speed * bend + self._car.hull.angularVelocity  # yaw missing to the right, rad / s
         steer = math.atan(WHEEL_BASE * bend) + DAMPING * slip
@@ -100,7 +100,7 @@ class Pursuit:
             return int(rng.integers(2, 9)), _random_action(rng)
         if rng.random() < self._excursion_rate:
             for_good = rng.random() < 0.1  # straight on until the edge of the field
-            length, steer = (250, 0.0) if for_good else (int(rng.integers(10, 40)), rng.uniform(-0.1, 0.1))
+            length, steer = (250, 0.0) if for_good else (int(rng.integers(5, 25)), rng.uniform(-0.1, 0.1))
             return length, _action(steer, rng.uniform(0.2, 0.7))
         return 0, self._override
 
@@ -210,7 +210,7 @@ class _Drift:
 def _safe_speed(road: np.ndarray) -> float:
     """Return the speed from which every curve of `road` (`[n, 2]`, from the car on) can still be taken."""
     if len(road) < 3:
-        return 20.0
+        return 40.0
     steps = np.diff(road, axis=0)
     lengths = np.linalg.norm(steps, axis=1)
     headings = np.unwrap(np.arctan2(steps[:, 1], steps[:, 0]))

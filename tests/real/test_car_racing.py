@@ -189,23 +189,37 @@ def test_idle_does_nothing_and_brake_ends_braking(env):
         assert (actions[-1, :2] == 0).all()
 
 
-def test_pursuit_does_not_look_beyond_the_picture(env):
+def test_pursuit_knows_only_what_the_picture_has_shown_of_the_next_nine_tiles(env):
     obs, _ = env.reset(seed=0)
-    driver = car_drivers.Pursuit((60.0, 60.0), faults=False)
+    driver = car_drivers.Pursuit((95.0, 95.0), faults=False)
     driver.reset(env, np.random.default_rng(0))
     hull, road = env.unwrapped.car.hull, np.array([tile[2:4] for tile in env.unwrapped.track])
-    for _ in range(60):
+    shown = np.zeros(len(road), bool)
+    for step in range(100):
         local = np.array([hull.GetLocalPoint(tile) for tile in road.tolist()])
         pixels = local * 16.2 + (500, 200)  # of the 1000 x 800 canvas, whose lowest 100 rows are the status bar
-        hidden = ((pixels < (0, 100)) | (pixels > (1000, 800))).any(1)
-        nearest = int(np.argmin(np.linalg.norm(local, axis=1)))
-        hidden |= (np.arange(len(road)) - nearest) % len(road) > car_drivers.LOOK_AHEAD_TILES
-        assert hidden.sum() > len(road) / 2
+        pictured = ((pixels >= (0, 100)) & (pixels <= (1000, 800))).all(1)
+        nearest = np.argmin(np.where(pictured, np.linalg.norm(local, axis=1), np.inf))
+        shown |= pictured & ((np.arange(len(road)) - nearest) % len(road) < 9)
         blinkered = copy.copy(driver)
-        blinkered._road = road + 1000.0 * hidden[:, None]
+        blinkered._road = np.where(shown[:, None], road, local.sum() + 7.0)  # the rest may be anywhere
         action = driver.act(obs)
         assert np.array_equal(blinkered.act(obs), action)
-        obs = env.step(action)[0]
+        obs = env.step(np.array([1.0, 1.0, 0.0]) if 60 <= step < 75 else action)[0]  # a spin, off the road
+
+
+def test_pursuit_sees_no_tile_outside_the_picture_however_the_car_is_turned(env):
+    env.reset(seed=0)
+    driver = car_drivers.Pursuit(faults=False)
+    driver.reset(env, np.random.default_rng(0))
+    counts = set()
+    for angle in np.linspace(0.0, 2.0 * np.pi, 24):
+        env.unwrapped.car.hull.angle = angle
+        pixels = driver.visible_road() * 16.2 + (500, 200)
+        assert ((pixels >= (0, 100)) & (pixels <= (1000, 800))).all()
+        counts.add(len(pixels))
+    assert min(counts) < 4  # turned round it sees little
+    assert max(counts) == 9
 
 
 def test_pursuit_without_faults_drives_the_road(env):
