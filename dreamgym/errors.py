@@ -31,6 +31,10 @@ class InvalidArgument(DreamgymError, ValueError):
     """An argument outside of what it may be: a mode, a count, a horizon."""
 
 
+class InvalidArgumentType(DreamgymError, TypeError):
+    """An argument of a type that cannot be understood."""
+
+
 class InvalidTemperature(InvalidArgument):
     """A temperature that is not a positive finite number."""
 

@@ -56,7 +56,11 @@ def space_from_json(value: Mapping[str, Any]) -> Space[Any]:
 def _bounds(space: spaces.Box) -> dict[str, Any]:
     low, high = space.low, space.high
     uniform = low.size > 0 and (low == low.flat[0]).all() and (high == high.flat[0]).all()
-    return {"low": low.flat[0].item(), "high": high.flat[0].item()} if uniform else {"low": low.tolist(), "high": high.tolist()}
+    return (
+        {"low": low.flat[0].item(), "high": high.flat[0].item()}
+        if uniform
+        else {"low": low.tolist(), "high": high.tolist()}
+    )
 
 
 def _from_bound(value: Any, dtype: np.dtype[Any]) -> Any:

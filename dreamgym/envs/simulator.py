@@ -187,9 +187,7 @@ class Simulator(Generic[S]):
         return self.starts.sample(noise.uniform(seed, noise.START, episode))
 
 
-def _only(
-    active: Tensor, before: Lanes[S], after: Lanes[S], outcome: Outcome[S]
-) -> tuple[Lanes[S], Outcome[S]]:
+def _only(active: Tensor, before: Lanes[S], after: Lanes[S], outcome: Outcome[S]) -> tuple[Lanes[S], Outcome[S]]:
     idle = ~active
     outcome = replace(
         outcome,

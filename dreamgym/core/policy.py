@@ -1,0 +1,151 @@
+"""Small policies as files: a perceptron with its configuration in one safetensors file, never a pickle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from gymnasium import Space, spaces
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from dreamgym.core.codec import action_dim
+from dreamgym.core.spaces import space_from_json, space_to_json
+from dreamgym.errors import CorruptDream, ForeignDream, InvalidArgument, PolicyMismatch
+
+ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU, "silu": nn.SiLU}
+OUTPUTS = ("clip", "tanh")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyConfig:
+    """What a policy is and which dream it belongs to."""
+
+    input_dim: int
+    """F, the width of the features that it sees."""
+    hidden: tuple[int, ...] = ()
+    """Widths of the hidden layers; none makes a linear policy."""
+    activation: str = "tanh"
+    """Of the hidden layers: tanh, relu or silu."""
+    output: str = "clip"
+    """How numbers become a Box action: "clip" to its bounds, or "tanh" stretched over them. Discrete takes the largest."""
+    dream: str = ""
+    """The dream that it was trained in."""
+    model_sha256: str = ""
+    """Of the weights that make the features; "" fits any model of the same width."""
+
+
+class Policy(nn.Module):
+    """A deterministic policy: features `[B, F]` -> actions `[B, ...]` in env units.
+
+    Args:
+        config: its shape and home.
+        action_space: of the env.
+
+    Raises:
+        InvalidArgument: if the activation or output is unknown.
+    """
+
+    def __init__(self, config: PolicyConfig, action_space: Space[Any]) -> None:
+        super().__init__()
+        if config.activation not in ACTIVATIONS:
+            raise InvalidArgument(f"activation is {config.activation!r}; expected one of {', '.join(ACTIVATIONS)}.")
+        if config.output not in OUTPUTS:
+            raise InvalidArgument(f"output is {config.output!r}; expected one of {', '.join(OUTPUTS)}.")
+        self.config = config
+        self.action_space = action_space
+        widths = [config.input_dim, *config.hidden]
+        layers: list[nn.Module] = []
+        for fan_in, fan_out in zip(widths[:-1], widths[1:], strict=True):
+            layers += [nn.Linear(fan_in, fan_out), ACTIVATIONS[config.activation]()]
+        self.net = nn.Sequential(*layers, nn.Linear(widths[-1], action_dim(action_space)))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return `[B, A]` the raw outputs: preferences of a Discrete space, numbers yet to be bounded of a Box."""
+        return self.net(features)
+
+    def act(self, features: Tensor) -> Tensor:
+        """Return `[B, ...]` actions in env units and dtype."""
+        raw = self(features)
+        space = self.action_space
+        if isinstance(space, spaces.Discrete):
+            return raw.argmax(-1) + int(space.start)
+        assert isinstance(space, spaces.Box)
+        low, high = (torch.as_tensor(x, device=raw.device).flatten() for x in (space.low, space.high))
+        if self.config.output == "tanh":
+            raw = low + (raw.tanh() + 1) / 2 * (high - low)
+        return torch.minimum(torch.maximum(raw, low), high).unflatten(1, space.shape)
+
+    def num_weights(self) -> int:
+        """Return how many numbers the policy was trained with."""
+        return sum(p.numel() for p in self.parameters())
+
+
+def save_policy(policy: Policy, path: str | Path) -> Path:
+    """Write a policy as one safetensors file, at once or not at all, and return its path."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header = {
+        "format": "dreamgym.policy.1",
+        "config": json.dumps(asdict(policy.config)),
+        "action_space": json.dumps(space_to_json(policy.action_space)),
+    }
+    temporary = path.with_suffix(path.suffix + ".tmp")
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in policy.state_dict().items()}
+    save_file(weights, temporary, metadata=header)
+    temporary.replace(path)
+    return path
+
+
+def load_policy(path: str | Path) -> Policy:
+    """Return the policy that `save_policy` wrote.
+
+    Raises:
+        ForeignDream: if the file is something else, a pickle for example.
+        CorruptDream: if it is truncated.
+        FileNotFoundError: if it does not exist.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no policy at {path}; expected 'shipped', 'random', 'constant:...' or a file.")
+    if path.suffix != ".safetensors":
+        raise ForeignDream(
+            f"{path} is no dreamgym policy (.safetensors); files that may hold pickles are never loaded. "
+            "Export it first: dreamgym.bridges.sb3.export_policy."
+        )
+    try:
+        with safe_open(path, "pt") as file:
+            header: Mapping[str, str] = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise CorruptDream(f"{path} cannot be read: {error}; copy or train it again.") from error
+    if header.get("format") != "dreamgym.policy.1":
+        raise ForeignDream(f"{path} is a safetensors file, but its header is no dreamgym policy's.")
+    fields = json.loads(header["config"])
+    config = PolicyConfig(**{**fields, "hidden": tuple(fields["hidden"])})
+    policy = Policy(config, space_from_json(json.loads(header["action_space"])))
+    policy.load_state_dict(weights)
+    return policy.eval()
+
+
+def check_policy(policy: Policy, action_space: Space[Any], feature_dim: int, model_sha256: str, dream: str) -> None:
+    """Return if a policy fits a dream.
+
+    Raises:
+        PolicyMismatch: if it was made for another action space, feature width or set of weights.
+    """
+    config = policy.config
+    if policy.action_space != action_space:
+        raise PolicyMismatch(f"the policy acts in {policy.action_space}; {dream} expects {action_space}.")
+    if config.input_dim != feature_dim:
+        raise PolicyMismatch(f"the policy sees {config.input_dim} features; {dream} has {feature_dim}.")
+    if config.model_sha256 and model_sha256 and config.model_sha256 != model_sha256:
+        raise PolicyMismatch(
+            f"the policy was trained in {config.dream or 'a dream'} with weights {config.model_sha256[:12]}; "
+            f"{dream} has weights {model_sha256[:12]}. Train it in this dream."
+        )

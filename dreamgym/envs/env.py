@@ -1,0 +1,174 @@
+"""One lane of a dream as a Gymnasium env."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode
+from torch import Tensor
+
+from dreamgym.core.codec import check_action, encode_action
+from dreamgym.core.wrapper import WrapSpec
+from dreamgym.envs.open import Model, make_simulator, open_dream
+from dreamgym.envs.simulator import Lanes
+from dreamgym.envs.vector_env import DreamVectorEnv, infos, render_fps
+from dreamgym.envs.view import View
+from dreamgym.errors import InvalidActionType, InvalidArgument, StepBeforeReset
+from dreamgym.registry import DREAMS
+
+
+class DreamEnv(gym.Env[Any, Any]):
+    """A trained world model that behaves like the environment it was trained on.
+
+    Args:
+        model: a registered dream's id, a folder that `dreamgym train` wrote, or a `LoadedDream`.
+        variant: which of a registered dream's variants; None is the default one.
+        observation: "pixels" for what the real env shows, "features" for what a small policy wants, "both" for a Dict.
+        output: "numpy", or "torch" for tensors on `device`.
+        wrap: model wrappers, `[(name, kwargs), ...]`, the innermost first.
+        starts: begin in "all" recorded situations, or only in those that open an episode ("first").
+        termination: "draw" ends the episode with the model's probability, "threshold" where it exceeds 0.5.
+        max_episode_steps: the time limit; by default the card's, except where `gym.make` sets it for a registered id.
+        device: where the dream is computed.
+        render_mode: "rgb_array" or None; `gym.make` makes "human" of it.
+
+    `reset(options={"starts": "first"})` chooses the starts of one episode.
+
+    Raises:
+        UnknownName: if model, variant or wrapper is unknown.
+        InvalidArgument: if a mode is unknown.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 15}  # noqa: RUF012  Gymnasium's own form
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        variant: str | None = None,
+        observation: str = "pixels",
+        output: str = "numpy",
+        wrap: WrapSpec = (),
+        starts: str = "all",
+        termination: str = "draw",
+        max_episode_steps: int | None = None,
+        device: str = "cpu",
+        render_mode: str | None = None,
+    ) -> None:
+        self.dream = open_dream(model, variant, wrap, device)
+        if max_episode_steps is None and str(model) not in DREAMS:
+            max_episode_steps = self.dream.card.get("max_episode_steps")
+        self.simulator = make_simulator(self.dream, starts, max_episode_steps, AutoresetMode.DISABLED, termination)
+        self.view = View(self.dream.model, observation, output)
+        self.observation_space = self.view.space
+        self.action_space = self.dream.model.action_space
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise InvalidArgument(f"render_mode is {render_mode!r}; expected 'rgb_array' or None.")
+        self.render_mode = render_mode
+        self.metadata = {**self.metadata, "render_fps": render_fps(self.dream)}
+        self.device = torch.device(device)
+        self._lanes: Lanes[Any] | None = None
+
+    @torch.no_grad()
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begin an episode and return its first observation.
+
+        Args:
+            seed: the same seed dreams the same dream; without one the first reset draws it and later ones go on.
+            options: `{"starts": "all" | "first"}`.
+        """
+        super().reset(seed=seed)
+        if seed is not None or self._lanes is None:
+            seed = int(self.np_random.integers(2**62)) if seed is None else seed
+            self._lanes = self.simulator.begin(torch.tensor([seed], device=self.device))
+        else:
+            self._lanes = self.simulator.reset(self._lanes, torch.ones_like(self._lanes.done))
+        return self._observation(), {}
+
+    @torch.no_grad()
+    def step(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Dream one step.
+
+        Raises:
+            InvalidAction: if the action is not one of `action_space`.
+            StepBeforeReset: if no episode is running.
+        """
+        lanes = self.lanes
+        if bool(lanes.done[0]):
+            raise StepBeforeReset("the episode has ended; call reset() before the next step().")
+        batch = _one_row(action)
+        encoded = encode_action(self.action_space, check_action(self.action_space, batch, 1, self._owner()))
+        self._lanes, outcome = self.simulator.step(lanes, encoded.to(self.device))
+        reward, terminated, truncated = outcome.reward[0], outcome.terminated[0], outcome.truncated[0]
+        info = {key: value[0] for key, value in infos(outcome, self.view).items()}
+        if self.view.output == "numpy":
+            return self._observation(), float(reward), bool(terminated), bool(truncated), info
+        return self._observation(), reward, terminated, truncated, info
+
+    def render(self) -> Any:
+        """Return `[H, W, 3]` uint8, the picture of the present state, or None without a render mode.
+
+        Raises:
+            NotDecodable: if the dream's observations are no pictures.
+        """
+        return self.view.pictures(self.lanes.state)[0] if self.render_mode == "rgb_array" else None
+
+    def get_state(self) -> Lanes[Any]:
+        """Return this moment, to be given to `set_state` of any env on the same dream."""
+        return self.lanes
+
+    def set_state(self, state: Lanes[Any]) -> Any:
+        """Go to a moment that `get_state` returned, and return its observation; what follows is what followed then."""
+        if len(state.done) != 1:
+            raise InvalidArgument(f"state has {len(state.done)} lanes; DreamEnv has 1.")
+        self._lanes = state
+        with torch.no_grad():
+            return self._observation()
+
+    def fork(self, num_envs: int, seed: int | None = None, **kwargs: Any) -> DreamVectorEnv:
+        """Return a vector env whose lanes all stand in this moment, each with a future of its own.
+
+        Args:
+            num_envs: how many futures.
+            seed: of the futures.
+            **kwargs: options of `DreamVectorEnv`; the dream's wrappers and the modes of this env stay.
+        """
+        return DreamVectorEnv.branch(self.dream, self.lanes, 0, num_envs, seed, self.view, self.simulator, kwargs)
+
+    def get_keys_to_action(self) -> dict[tuple[str, ...], Any]:
+        """Return which keys mean which action, as the real twin says; `gymnasium.utils.play` reads it."""
+        from dreamgym.envs.twin import keys_to_action
+
+        return keys_to_action(self.dream)
+
+    @property
+    def lanes(self) -> Lanes[Any]:
+        """All that the simulator knows.
+
+        Raises:
+            StepBeforeReset: before the first reset.
+        """
+        if self._lanes is None:
+            raise StepBeforeReset("no episode has begun; call reset() first.")
+        return self._lanes
+
+    @torch.no_grad()
+    def _observation(self) -> Any:
+        batch = self.view.observe(self.lanes.state)
+        return {key: part[0] for key, part in batch.items()} if isinstance(batch, dict) else batch[0]
+
+    def _owner(self) -> str:
+        return self.spec.id if self.spec is not None else self.dream.name
+
+
+def _one_row(action: Any) -> Any:
+    """Return an action as a batch of one."""
+    if isinstance(action, Tensor):
+        return action[None]
+    try:
+        return np.asarray(action)[None]
+    except ValueError as error:
+        raise InvalidActionType(f"action is {action!r}; expected an array of numbers.") from error

@@ -1,0 +1,59 @@
+"""What both env shells do before their first step: find the dream, wrap its model, set up simulator and view."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from gymnasium.vector import AutoresetMode
+
+from dreamgym.core.model import WorldModel
+from dreamgym.core.wrapper import WrapSpec
+from dreamgym.envs.simulator import Simulator
+from dreamgym.errors import InvalidArgument, InvalidModel
+from dreamgym.hub import LoadedDream, load
+from dreamgym.registry import WRAPPERS
+
+Model = str | Path | LoadedDream
+"""A registered dream's id, a folder that `dreamgym train` wrote, or a dream in memory."""
+
+
+def open_dream(model: Model, variant: str | None, wrap: WrapSpec, device: str) -> LoadedDream:
+    """Return the dream with its model wrapped, on a device.
+
+    Raises:
+        UnknownName: if the id, the variant or a wrapper is unknown.
+        InvalidArgument: if `wrap` is no list of (name, kwargs), or a wrapper does not take these.
+    """
+    if isinstance(model, WorldModel):
+        raise InvalidModel(
+            "model is a bare WorldModel; a dream needs starts too: LoadedDream(model, make_start_bank(...))."
+        )
+    dream = model.to(device) if isinstance(model, LoadedDream) else load(model, variant, device)
+    wrapped = dream.model
+    for item in wrap:
+        if isinstance(item, str) or len(item) != 2:
+            raise InvalidArgument(
+                f"wrap holds {item!r}; expected (name, kwargs), e.g. ('temperature', {{'temperature': 1.15}})."
+            )
+        name, kwargs = item
+        cls = WRAPPERS.load(name)
+        try:
+            wrapped = cls(wrapped, **kwargs)
+        except TypeError as error:
+            raise InvalidArgument(f"wrapper {name!r} does not take {dict(kwargs)}: {error}") from error
+    return replace(dream, model=wrapped)
+
+
+def make_simulator(
+    dream: LoadedDream, starts: str, max_episode_steps: int | None, mode: AutoresetMode | str, termination: str
+) -> Simulator[Any]:
+    """Return the simulator of a dream; see `Simulator` for the options and `STARTS` for `starts`."""
+    return Simulator(
+        dream.model,
+        dream.starts.only(starts),
+        max_episode_steps=max_episode_steps,
+        autoreset_mode=mode,
+        termination=termination,
+    )

@@ -1,0 +1,292 @@
+"""Many lanes of a dream as a Gymnasium vector env: one batched step, on one device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from torch import Tensor
+
+from dreamgym.core.codec import check_action, encode_action
+from dreamgym.core.tree import gather, where
+from dreamgym.core.wrapper import WrapSpec
+from dreamgym.envs.open import Model, make_simulator, open_dream
+from dreamgym.envs.simulator import Lanes, Outcome, Simulator
+from dreamgym.envs.view import View
+from dreamgym.errors import InvalidArgument, InvalidArgumentType, StepBeforeReset
+from dreamgym.hub import LoadedDream
+from dreamgym.registry import DREAMS
+
+
+class DreamVectorEnv(VectorEnv[Any, Any, Any]):
+    """`num_envs` lanes of a dream; lane i is what `DreamEnv` seeded with `seed + i` dreams.
+
+    Args:
+        model, variant, observation, output, wrap, starts, termination, device: as in `DreamEnv`.
+        num_envs: B, the number of lanes; each costs memory and nothing else does.
+        autoreset_mode: an `AutoresetMode` or its name: "NextStep", "SameStep" (SB3, skrl), "Disabled" (`reset_mask`).
+        max_episode_steps: the time limit; by default the registered id's or the card's.
+        render_mode: "rgb_array" (a tuple of pictures), "human" (a window with all lanes) or None.
+
+    With `output="torch"` rewards, flags, observations and infos are tensors on `device`, and a step on an accelerator
+    never makes the host wait.
+
+    Raises:
+        UnknownName: if model, variant or wrapper is unknown.
+        InvalidArgument: if `num_envs` is not positive or a mode is unknown.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array", "human"], "render_fps": 15}  # noqa: RUF012
+
+    def __init__(
+        self,
+        model: Model,
+        num_envs: int = 1,
+        *,
+        variant: str | None = None,
+        observation: str = "pixels",
+        output: str = "numpy",
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        wrap: WrapSpec = (),
+        starts: str = "all",
+        termination: str = "draw",
+        max_episode_steps: int | None = None,
+        device: str = "cpu",
+        render_mode: str | None = None,
+    ) -> None:
+        if num_envs < 1:
+            raise InvalidArgument(f"num_envs is {num_envs}; expected at least 1 lane.")
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise InvalidArgument(f"render_mode is {render_mode!r}; expected 'rgb_array', 'human' or None.")
+        self.dream = open_dream(model, variant, wrap, device)
+        if max_episode_steps is None:
+            entry = DREAMS.get(str(model))
+            max_episode_steps = entry.max_episode_steps if entry else self.dream.card.get("max_episode_steps")
+        self.simulator: Simulator[Any] = make_simulator(
+            self.dream, starts, max_episode_steps, autoreset_mode, termination
+        )
+        self.view = View(self.dream.model, observation, output)
+        self.num_envs = num_envs
+        self.single_observation_space = self.view.space
+        self.single_action_space = self.dream.model.action_space
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.autoreset_mode = self.simulator.autoreset_mode  # TorchRL reads the attribute
+        self.metadata = {
+            **self.metadata, "autoreset_mode": self.autoreset_mode, "render_fps": render_fps(self.dream)
+        }  # fmt: skip
+        self.render_mode = render_mode
+        self.device = torch.device(device)
+        self._lanes: Lanes[Any] | None = None
+        self._window: Any = None
+
+    @classmethod
+    def branch(
+        cls, dream: LoadedDream, lanes: Lanes[Any], lane: int, num_envs: int, seed: int | None,
+        view: View, simulator: Simulator[Any], kwargs: Mapping[str, Any],
+    ) -> DreamVectorEnv:  # fmt: skip
+        """Return a vector env whose lanes stand where one lane of another env stands; see `fork`."""
+        options = {
+            "observation": view.observation,
+            "output": view.output,
+            "termination": simulator.termination,
+            "max_episode_steps": simulator.max_episode_steps,
+            "device": str(lanes.seed.device),
+            **kwargs,
+        }
+        env = cls(dream, num_envs, **options)
+        env.reset(seed=seed)
+        env._lanes = simulator.fork(lanes, lane, env.lanes.seed)
+        return env
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Begin new episodes and return all observations.
+
+        Args:
+            seed: an int seeds lane i with `seed + i`; a list seeds each lane, None in it lets the lane go on.
+            options: `{"reset_mask": [B] bool array}` resets only these lanes; the others are what they were.
+
+        Raises:
+            InvalidArgument, InvalidArgumentType: if the mask or the list of seeds does not fit the lanes.
+        """
+        super().reset(seed=seed if isinstance(seed, int) else None)
+        mask = self._check_mask((options or {}).get("reset_mask"))  # not popped: wrappers above read it too
+        seeds = self._check_seeds(seed)
+        with torch.no_grad():
+            if self._lanes is None:
+                drawn = self.np_random.integers(2**62, size=self.num_envs)
+                first = [int(d) if s is None else s for s, d in zip(seeds, drawn, strict=True)]
+                self._lanes = self.simulator.begin(torch.tensor(first, device=self.device))
+            else:
+                self._lanes = self._again(self._lanes, mask, seeds)
+            return self.view.observe(self._lanes.state), {}
+
+    @torch.no_grad()
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Dream one step of every lane; what happens at an episode's end is the autoreset mode's.
+
+        Raises:
+            InvalidAction: if the actions are not a batch of `single_action_space`.
+            StepBeforeReset: before the first reset; in mode "Disabled" also if a lane's episode has ended.
+        """
+        lanes, view = self.lanes, self.view
+        disabled = self.autoreset_mode is AutoresetMode.DISABLED
+        if disabled and lanes.done.device.type == "cpu" and bool(lanes.done.any()):
+            ended = lanes.done.nonzero()[:, 0].tolist()
+            raise StepBeforeReset(
+                f"the episodes of lanes {ended[:8]} have ended; reset them with options['reset_mask']."
+            )
+        owner = self.spec.id if self.spec is not None else self.dream.name
+        actions = check_action(self.single_action_space, actions, self.num_envs, owner)
+        self._lanes, outcome = self.simulator.step(
+            lanes, encode_action(self.single_action_space, actions).to(self.device)
+        )
+        obs, info = view.observe(self._lanes.state), infos(outcome, view)
+        if view.output == "numpy":
+            acted = np.ones(self.num_envs, dtype=bool) if disabled else ~lanes.done.cpu().numpy()
+            info = {key: np.where(acted, value, np.zeros_like(value)) for key, value in info.items()}
+            info |= {f"_{key}": acted.copy() for key in info}
+        if outcome.final is not None:
+            info = self._final_infos(outcome, info, obs)
+        reward, terminated, truncated = (view.out(x) for x in (outcome.reward, outcome.terminated, outcome.truncated))
+        if view.output == "numpy":
+            reward = reward.astype(np.float64)
+        if self.render_mode == "human":
+            self.render()
+        return obs, reward, terminated, truncated, info
+
+    def render(self) -> tuple[np.ndarray, ...] | None:
+        """Return a tuple of `[H, W, 3]` uint8 pictures, one a lane; in mode "human" show them in a window.
+
+        Raises:
+            NotDecodable: if the dream's observations are no pictures.
+        """
+        if self.render_mode is None:
+            return None
+        if self.render_mode == "rgb_array":
+            return tuple(self.view.pictures(self.lanes.state))
+        if self._window is None:
+            from dreamgym.envs.window import Window
+
+            self._window = Window(f"{self.dream.name}: {self.num_envs} lanes", self.metadata["render_fps"])
+        self._window.show(self.view.pictures(self.lanes.state, size=64))
+        return None
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Close the window, if there is one."""
+        if self._window is not None:
+            self._window.close()
+            self._window = None
+
+    def get_state(self) -> Lanes[Any]:
+        """Return this moment of all lanes, to be given to `set_state`."""
+        return self.lanes
+
+    @torch.no_grad()
+    def set_state(self, state: Lanes[Any]) -> Any:
+        """Go to a moment that `get_state` returned, and return its observations."""
+        if len(state.done) != self.num_envs:
+            raise InvalidArgument(f"state has {len(state.done)} lanes; this env has {self.num_envs}.")
+        self._lanes = state
+        return self.view.observe(state.state)
+
+    def fork(self, lane: int, num_envs: int, seed: int | None = None, **kwargs: Any) -> DreamVectorEnv:
+        """Return a vector env whose lanes all stand in one lane's moment, each with a future of its own."""
+        return self.branch(self.dream, self.lanes, lane, num_envs, seed, self.view, self.simulator, kwargs)
+
+    def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
+        """Return `name` of every lane: an attribute, or what the method returns (pictures for "render")."""
+        value = getattr(self, name)
+        if callable(value):
+            value = value(*args, **kwargs)
+        return value if isinstance(value, tuple) and len(value) == self.num_envs else (value,) * self.num_envs
+
+    def get_attr(self, name: str) -> tuple[Any, ...]:
+        """Return an attribute, once for each lane."""
+        return self.call(name)
+
+    def set_attr(self, name: str, values: Any) -> None:
+        """Set an attribute, which all lanes share."""
+        setattr(self, name, values[0] if isinstance(values, (list, tuple)) else values)
+
+    @property
+    def lanes(self) -> Lanes[Any]:
+        """All that the simulator knows.
+
+        Raises:
+            StepBeforeReset: before the first reset.
+        """
+        if self._lanes is None:
+            raise StepBeforeReset("no episode has begun; call reset() first.")
+        return self._lanes
+
+    def _again(self, lanes: Lanes[Any], mask: Tensor, seeds: list[int | None]) -> Lanes[Any]:
+        """Return the masked lanes in a new episode; those that were given a seed begin their first one."""
+        lanes = self.simulator.reset(lanes, mask)
+        if all(seed is None for seed in seeds):
+            return lanes
+        reseed = torch.tensor([seed is not None for seed in seeds], device=self.device) & mask
+        seed = torch.tensor([seed or 0 for seed in seeds], device=self.device)
+        return where(reseed, self.simulator.begin(seed), lanes)
+
+    def _check_mask(self, mask: Any) -> Tensor:
+        if mask is None:
+            return torch.ones(self.num_envs, dtype=torch.bool, device=self.device)
+        if not isinstance(mask, (np.ndarray, Tensor)):
+            raise InvalidArgumentType(f"options['reset_mask'] is a {type(mask).__name__}; expected an array of bool.")
+        if tuple(mask.shape) != (self.num_envs,):
+            raise InvalidArgument(f"options['reset_mask'] has shape {tuple(mask.shape)}; expected ({self.num_envs},).")
+        if mask.dtype not in (np.bool_, torch.bool):
+            raise InvalidArgumentType(f"options['reset_mask'] has dtype {mask.dtype}; expected bool.")
+        on_host = isinstance(mask, np.ndarray) or mask.device.type == "cpu"
+        if on_host and not bool(mask.any()):
+            raise InvalidArgument("options['reset_mask'] names no lane; expected at least one True.")
+        return torch.as_tensor(mask, device=self.device).clone()
+
+    def _check_seeds(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
+        if seed is None:
+            return [None] * self.num_envs
+        if isinstance(seed, (int, np.integer)):
+            return [int(seed) + i for i in range(self.num_envs)]
+        if len(seed) != self.num_envs:
+            raise InvalidArgument(f"seed lists {len(seed)} seeds; expected one for each of {self.num_envs} lanes.")
+        return [None if s is None else int(s) for s in seed]
+
+    def _final_infos(self, outcome: Outcome[Any], info: dict[str, Any], obs: Any) -> dict[str, Any]:
+        """Return SAME_STEP's infos: the last observation of each lane that ended, before its reset."""
+        ended = outcome.terminated | outcome.truncated
+        if self.view.output == "torch":
+            return {**info, "final_obs": self.view.observe(outcome.final), "_final_obs": ended}
+        rows = ended.nonzero()[:, 0]
+        last = self.view.observe(gather(outcome.final, rows))
+        final_obs = np.full(self.num_envs, None, dtype=object)
+        for position, row in enumerate(rows.tolist()):
+            final_obs[row] = {k: v[position] for k, v in last.items()} if isinstance(last, dict) else last[position]
+        mask = self.view.out(ended)
+        final_info = {}
+        for key, value in info.items():
+            final_info[key] = value & mask if key.startswith("_") else np.where(mask, value, np.zeros_like(value))
+        rest = {key: value & ~mask if key.startswith("_") else value for key, value in info.items()}
+        return {
+            **rest,
+            "final_obs": final_obs,
+            "_final_obs": mask,
+            "final_info": final_info,
+            "_final_info": mask.copy(),
+        }
+
+
+def infos(outcome: Outcome[Any], view: View) -> dict[str, Any]:
+    """Return what a step says beside reward and flags, `[B]` each: "termination", "diverged" and the model's own."""
+    return {key: view.out(value) for key, value in {**outcome.info, "diverged": outcome.diverged}.items()}
+
+
+def render_fps(dream: LoadedDream) -> int:
+    """Return the pictures a second at which a dream looks like the real thing; 15 where its card does not say."""
+    return int(dream.card.get("render_fps", 15))

@@ -1,0 +1,302 @@
+"""Dreams on disk: id or folder -> verified files -> model, start bank and card.
+
+A dream is a folder of `config.json`, `weights.safetensors`, `starts.safetensors` and `card.toml`, which holds the
+sha256 of every file. Nothing in it can run code: no pickle, no import path.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from dreamgym.core.model import WorldModel
+from dreamgym.core.policy import Policy, check_policy
+from dreamgym.core.policy import load_policy as load_policy_file
+from dreamgym.core.spaces import space_from_json, space_to_json
+from dreamgym.core.starts import StartBank
+from dreamgym.core.tree import from_named_leaves, named_leaves, to_device
+from dreamgym.errors import CorruptDream, ForeignDream, InvalidModel, UnknownName
+from dreamgym.registry import DREAMS, MODELS
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+FILES = ("config.json", "weights.safetensors", "starts.safetensors")
+POLICY = "policy.safetensors"
+PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt", ".joblib", ".npy", ".zip")
+
+
+@dataclass(frozen=True)
+class LoadedDream:
+    """A dream in memory."""
+
+    model: WorldModel[Any]
+    starts: StartBank[Any]
+    card: Mapping[str, Any] = field(default_factory=dict)
+    folder: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """What messages call this dream: its id, or its folder's name."""
+        return str(self.card.get("id") or (self.folder.name if self.folder else type(self.model).__name__))
+
+    @property
+    def model_sha256(self) -> str:
+        """The digest of the weights that make the features; "" for a dream that never was on disk."""
+        return str(self.card.get("files", {}).get("weights.safetensors", ""))
+
+    def to(self, device: torch.device | str) -> LoadedDream:
+        """Return the dream on a device; the weights are shared where they lie there already."""
+        if torch.device(device).type == "cpu" or not isinstance(self.model, torch.nn.Module):
+            return self
+        clone = _build(self.folder / "config.json") if self.folder else self.model
+        clone.load_state_dict(self.model.state_dict())
+        return LoadedDream(clone.to(device).eval(), self.starts.to(device), self.card, self.folder)
+
+
+def find_folder(model: str | Path, variant: str | None = None) -> Path:
+    """Return the folder that an id or a path names.
+
+    Raises:
+        UnknownName: if it is neither a registered dream nor a folder, or the dream has no such variant.
+    """
+    if str(model) in DREAMS:
+        return DREAMS[str(model)].folder(variant)
+    if Path(model).is_dir():
+        return Path(model)
+    raise UnknownName("dream", str(model), DREAMS)
+
+
+def load(model: str | Path, variant: str | None = None, device: str = "cpu") -> LoadedDream:
+    """Return a verified dream; asked again, the same one, so that many envs share its weights.
+
+    Args:
+        model: the id of a registered dream, or a folder that `save_dream` wrote.
+        variant: which of a registered dream's variants; None is the default one.
+        device: where the tensors lie.
+
+    Raises:
+        UnknownName: if there is no such dream, variant or model family.
+        ForeignDream: if the folder is something else.
+        CorruptDream: if a file is missing, truncated or not the one that the card names.
+    """
+    folder = find_folder(model, variant).resolve()
+    card = folder / "card.toml"
+    stamp = card.stat().st_mtime_ns if card.is_file() else 0
+    return _load(folder, stamp, str(device))
+
+
+@lru_cache(maxsize=8)
+def _load(folder: Path, stamp: int, device: str) -> LoadedDream:
+    if torch.device(device).type != "cpu":
+        return _load(folder, stamp, "cpu").to(device)
+    card = read_card(folder)
+    for name, expected in card["files"].items():
+        actual = sha256(folder / name)
+        if actual != expected:
+            raise CorruptDream(
+                f"{folder / name} has sha256 {actual[:12]}..., the card says {expected[:12]}...: "
+                "it was truncated or changed; copy or make the dream again."
+            )
+    model = _build(folder / "config.json")
+    try:
+        weights = load_file(folder / "weights.safetensors")
+        leaves = load_file(folder / "starts.safetensors")
+        model.load_state_dict({name: tensor.float() if tensor.dtype == torch.float16 else tensor
+                               for name, tensor in weights.items()})  # fmt: skip
+        is_first = leaves.pop("is_first").bool()
+        starts = StartBank(from_named_leaves(model.initial(1), leaves), is_first)
+    except (SafetensorError, RuntimeError, KeyError) as error:
+        raise CorruptDream(f"{folder} does not hold what its config describes: {error}") from error
+    return LoadedDream(model.eval(), starts, card, folder)
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """Return the card of a dream folder, without reading the weights.
+
+    Raises:
+        ForeignDream: if there is no card, or the folder holds pickles.
+        CorruptDream: if the card cannot be read or a file that it names is missing.
+    """
+    pickled = sorted(p.name for p in folder.iterdir() if p.suffix.lower() in PICKLES)
+    if pickled:
+        raise ForeignDream(f"{folder} holds {pickled[0]}, which may hold a pickle; dreamgym loads safetensors only.")
+    if not (folder / "card.toml").is_file():
+        raise ForeignDream(f"{folder} has no card.toml; expected a folder that `dreamgym train` or save_dream wrote.")
+    try:
+        card = tomllib.loads((folder / "card.toml").read_text())
+        files = card["files"]
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError) as error:
+        raise CorruptDream(f"{folder / 'card.toml'} cannot be read: {error}") from error
+    for name in {*FILES, *files}:
+        if name not in files or Path(name).name != name:
+            raise CorruptDream(f"{folder / 'card.toml'} gives no sha256 for {name}; make the dream again.")
+        if not (folder / name).is_file():
+            raise CorruptDream(f"{folder} lacks {name}, which its card names; copy or make the dream again.")
+    return card
+
+
+def save_dream(
+    folder: str | Path,
+    model: WorldModel[Any],
+    starts: StartBank[Any],
+    card: Mapping[str, Any] | None = None,
+    policy: Path | None = None,
+    half: bool = True,
+) -> Path:
+    """Write a dream: every file under a temporary name first, so that a dream is there whole or not at all.
+
+    Args:
+        folder: where; an older dream there is replaced.
+        model: of a registered family.
+        starts: where its episodes begin.
+        card: what people should know: data, commands, scores. `files` is filled in.
+        policy: a policy file to ship with it.
+        half: store weights as float16, half the size.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UnknownName: if the model's family is not registered; register it with `register_model`.
+        InvalidModel: if the model has no `config`.
+    """
+    folder = Path(folder)
+    if not isinstance(model, torch.nn.Module) or not hasattr(model, "config"):
+        raise InvalidModel(f"{type(model).__name__} cannot be saved; expected an nn.Module with a `config` dataclass.")
+    config = {
+        "format": "dreamgym.dream.1",
+        "family": family_of(model),
+        "config": asdict(model.config),
+        "observation_space": space_to_json(model.observation_space),
+        "action_space": space_to_json(model.action_space),
+    }
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        (temporary / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+        weights = {k: v.half() if half and v.dtype == torch.float32 else v for k, v in model.state_dict().items()}
+        save_file({k: v.cpu().contiguous() for k, v in weights.items()}, temporary / "weights.safetensors")
+        leaves = named_leaves(to_device(starts.states, "cpu"))
+        save_file({**leaves, "is_first": starts.is_first.cpu()}, temporary / "starts.safetensors")
+        if policy is not None:
+            shutil.copyfile(policy, temporary / POLICY)
+        write_card(temporary, card or {})
+        temporary.chmod(0o755)
+        _replace(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def write_card(folder: Path, card: Mapping[str, Any]) -> None:
+    """Write `card.toml` with the digests of the dream's files as they are now, at once or not at all."""
+    names = [name for name in (*FILES, POLICY) if (folder / name).is_file()]
+    full = {**card, "files": {name: sha256(folder / name) for name in names}}
+    temporary = folder / "card.toml.tmp"
+    temporary.write_text(tomli_w.dumps(full))
+    temporary.replace(folder / "card.toml")
+
+
+def load_policy(path: str | Path, dream: LoadedDream) -> Policy:
+    """Return a policy for a dream.
+
+    Args:
+        path: a policy file, or "shipped" for the one in the dream's folder.
+        dream: where it is to act.
+
+    Raises:
+        PolicyMismatch: if it was made for another dream.
+        FileNotFoundError: if there is none.
+    """
+    if str(path) == "shipped":
+        if dream.folder is None or not (dream.folder / POLICY).is_file():
+            raise FileNotFoundError(f"{dream.name} ships no policy; train one and give its file.")
+        path = dream.folder / POLICY
+    policy = load_policy_file(path)
+    check_policy(policy, dream.model.action_space, dream.model.feature_dim, dream.model_sha256, dream.name)
+    return policy
+
+
+def list_dreams() -> list[dict[str, Any]]:
+    """Return one row for each variant of each registered dream: id, variant, family, size in bytes, card."""
+    rows = []
+    for entry in DREAMS.values():
+        for variant, folder in entry.variants.items():
+            row: dict[str, Any] = {"id": entry.id, "variant": variant, "folder": folder, "present": folder.is_dir()}
+            if row["present"]:
+                row["card"] = read_card(folder)
+                row["family"] = json.loads((folder / "config.json").read_text())["family"]
+                row["bytes"] = sum(p.stat().st_size for p in folder.iterdir())
+            rows.append(row)
+    return rows
+
+
+def family_of(model: WorldModel[Any]) -> str:
+    """Return the name under which a model's class is registered.
+
+    Raises:
+        UnknownName: if it is not.
+    """
+    target = f"{type(model).__module__}:{type(model).__qualname__}"
+    for name in MODELS:
+        if MODELS[name] == target:
+            return name
+    raise UnknownName("model family", target, (MODELS[name] for name in MODELS))
+
+
+def build_model(family: str, config: Mapping[str, Any], observation_space: Any, action_space: Any) -> Any:
+    """Return a new model of a registered family with untrained weights."""
+    cls = MODELS.load(family)
+    fields = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
+    return cls(cls.config_class(**fields), observation_space, action_space)
+
+
+def sha256(path: Path) -> str:
+    """Return the hexadecimal sha256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _build(path: Path) -> Any:
+    try:
+        config = json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CorruptDream(f"{path} cannot be read: {error}") from error
+    if not isinstance(config, dict) or config.get("format") != "dreamgym.dream.1":
+        raise ForeignDream(f"{path} has another format than 'dreamgym.dream.1'; a newer dreamgym may read it.")
+    spaces = (space_from_json(config[name]) for name in ("observation_space", "action_space"))
+    try:
+        return build_model(config["family"], config["config"], *spaces)
+    except TypeError as error:
+        raise CorruptDream(f"{path} does not fit the family {config['family']!r}: {error}") from error
+
+
+def _replace(temporary: Path, folder: Path) -> None:
+    """Put a finished folder in the place of another one, which is gone only when the new one is there."""
+    if not folder.exists():
+        os.replace(temporary, folder)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
+    os.replace(folder, old / folder.name)
+    os.replace(temporary, folder)
+    shutil.rmtree(old, ignore_errors=True)
