@@ -17,7 +17,7 @@ from typing import Literal
 
 import dreamgym
 
-REQUIRED = ("gymnasium", "numpy", "safetensors", "stable-baselines3", "torch", "tqdm", "tyro")
+REQUIRED = ("gymnasium", "numpy", "safetensors", "stable-baselines3", "tomli-w", "torch", "tqdm", "tyro")
 EXTRAS = {  # extra -> what it installs, by import name
     "box2d": ("Box2D",),
     "es": ("cma",),
