@@ -103,7 +103,7 @@ def _check_lanes(model: WorldModel[Any], state: Any, action: Tensor, noise: Tens
         row = torch.tensor([lane])
         alone = model.step(gather(state, row), action[row], noise[row])
         _equal(alone.state, gather(together.state, row),
-               f"lane {lane} stepped alone differs from the same lane among {LANES}; normalise over features, not lanes.")  # fmt: skip
+               f"lane {lane} stepped alone differs from itself among {LANES}; normalise over features, not lanes.")  # fmt: skip
 
 
 def _check_outside(model: WorldModel[Any], state: Any) -> None:

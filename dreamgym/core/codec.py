@@ -1,4 +1,4 @@
-"""Units change here and nowhere else: what an env's spaces say on one side, what world models compute with on the other.
+"""Units change here and nowhere else: an env's spaces on one side, what world models compute with on the other.
 
 | space | env units | model units |
 | --- | --- | --- |

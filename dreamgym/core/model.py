@@ -14,7 +14,7 @@ S = TypeVar("S")
 """A state: a frozen dataclass whose every leaf has the lane axis first."""
 
 Obs = Tensor | dict[str, Tensor]
-"""An observation in model units: images float32 `[B, 3, h, w]` in [0, 1], vectors float32 `[B, n]`, or a dict of these."""
+"""An observation in model units: pictures `[B, 3, h, w]` in [0, 1], vectors `[B, n]`, float32, or a dict of these."""
 
 
 @dataclass(frozen=True)

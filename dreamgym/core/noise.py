@@ -1,4 +1,4 @@
-"""Random numbers by counter: a pure function of (lane seed, stream, count), the same on every device and for any number of lanes.
+"""Random numbers by counter: a pure function of (lane seed, stream, count), whatever the device and number of lanes.
 
 There is no generator whose state could be forgotten, shared between lanes or captured by a compiled graph.
 """
@@ -30,7 +30,8 @@ def _shift(z: Tensor, bits: int) -> Tensor:
 
 def _bits(seed: Tensor, stream: int, count: Tensor, width: int) -> Tensor:
     """Return `[B, width]` int64 of independent random bits."""
-    key = _mix(_mix(seed + (stream + 1) * _GOLDEN) + count * _GOLDEN)  # [B]
+    offset = ((stream + 1) * _GOLDEN + 2**63) % 2**64 - 2**63  # wraps as int64 does; a larger int has no tensor
+    key = _mix(_mix(seed + offset) + count * _GOLDEN)  # [B]
     index = torch.arange(1, width + 1, device=seed.device) * _GOLDEN
     return _mix(key[:, None] + index)  # [B, width]
 

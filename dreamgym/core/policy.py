@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ class PolicyConfig:
     activation: str = "tanh"
     """Of the hidden layers: tanh, relu or silu."""
     output: str = "clip"
-    """How numbers become a Box action: "clip" to its bounds, or "tanh" stretched over them. Discrete takes the largest."""
+    """How numbers become a Box action: "clip" to its bounds, or "tanh" stretched over them. Discrete: the largest."""
     dream: str = ""
     """The dream that it was trained in."""
     model_sha256: str = ""
@@ -61,7 +62,7 @@ class Policy(nn.Module):
         self.action_space = action_space
         widths = [config.input_dim, *config.hidden]
         layers: list[nn.Module] = []
-        for fan_in, fan_out in zip(widths[:-1], widths[1:], strict=True):
+        for fan_in, fan_out in pairwise(widths):
             layers += [nn.Linear(fan_in, fan_out), ACTIVATIONS[config.activation]()]
         self.net = nn.Sequential(*layers, nn.Linear(widths[-1], action_dim(action_space)))
 

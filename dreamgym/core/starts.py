@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dreamgym.core.codec import encode_action, encode_obs
+from dreamgym.core.codec import action_dim, encode_action, encode_obs
 from dreamgym.core.model import WorldModel
 from dreamgym.core.tree import concatenate, gather, num_lanes, to_device, tree_map
 from dreamgym.errors import InvalidArgument, InvalidDataset
@@ -72,7 +72,7 @@ def observe_episode(model: WorldModel[S], obs: Any, action: Any) -> list[S]:
     row = lambda t: tree_map(lambda x: x[t : t + 1], encoded)  # noqa: E731
     zeros = torch.zeros(1, model.noise_dim)
     first, later = torch.ones(1, dtype=torch.bool), torch.zeros(1, dtype=torch.bool)
-    states = [model.observe(model.initial(1), torch.zeros_like(actions[:1]), row(0), first, zeros)]
+    states = [model.observe(model.initial(1), torch.zeros(1, action_dim(model.action_space)), row(0), first, zeros)]
     for t in range(len(actions)):
         states.append(model.observe(states[-1], actions[t : t + 1], row(t + 1), later, zeros))
     return states

@@ -1,4 +1,4 @@
-"""Everything that counts episodes, written once: autoreset, time limit, drawing terminations, seeding, diverged lanes."""
+"""Everything that counts episodes, written once: autoreset, time limit, terminations, seeding, diverged lanes."""
 
 from __future__ import annotations
 
