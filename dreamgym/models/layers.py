@@ -5,9 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-
-class PackedLinear(nn.Linear):
-    """A linear layer."""
+from dreamgym.models.packed import PackedLinear, plain_torch
 
 
 class LSTMCell(PackedLinear):
@@ -27,7 +25,8 @@ class LSTMCell(PackedLinear):
 
     def step(self, inputs: list[Tensor], h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         """Return the memory `h, c` `[B, D]` after one input, given as the parts `[B, ...]` that are joined to it."""
-        return self._gate(self(torch.cat([*inputs, h], 1)), c)
+        gates = self(torch.cat([*inputs, h], 1))  # [B, 4D]
+        return self._gate(gates, c) if plain_torch() else self._gate_in_place(gates, c)
 
     def unroll(self, inputs: Tensor, h: Tensor, c: Tensor) -> Tensor:
         """Return `h` after each of the inputs `[B, T, input_dim]`, `[B, T, D]`."""
@@ -45,15 +44,12 @@ class LSTMCell(PackedLinear):
         c = keep * c + take * candidate.tanh()
         return show * c.tanh(), c
 
-
-def bf16_autocast(device: torch.device) -> torch.autocast:
-    """Return a context for training in which convolutions and products run in bfloat16 where that is faster."""
-    if device.type == "cpu":
-        # absent from older torch; without these instructions bfloat16 is emulated, slower than float32
-        fast = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
-    else:
-        fast = device.type == "cuda" and torch.cuda.is_bf16_supported()
-    return torch.autocast(device.type, torch.bfloat16, enabled=fast)
+    def _gate_in_place(self, gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the same, overwriting `gates`; tanh(x) is had as 2 sigmoid(2x) - 1, which torch computes faster."""
+        gates[:, 3 * self.hidden_dim :].mul_(2)
+        take, keep, show, candidate = gates.sigmoid_().chunk(4, 1)
+        c = (keep * c).sub_(take).addcmul_(take, candidate, value=2)
+        return (2 * c).sigmoid_().mul_(show).mul_(2).sub_(show), c
 
 
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:

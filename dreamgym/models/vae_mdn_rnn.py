@@ -18,7 +18,8 @@ from dreamgym.core.spaces import is_image
 from dreamgym.core.tree import where
 from dreamgym.errors import InvalidArgument, UnsupportedSpace
 from dreamgym.models.conv_vae import ConvVae
-from dreamgym.models.layers import LSTMCell, PackedLinear, bf16_autocast, masked_mean
+from dreamgym.models.layers import LSTMCell, masked_mean
+from dreamgym.models.packed import PackedLinear, bf16_autocast
 
 FEATURES = {"z": ("z",), "zh": ("z", "h"), "zch": ("z", "c", "h")}
 
