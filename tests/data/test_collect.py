@@ -150,8 +150,9 @@ def start_slow_collection(out, num_workers):
     script = out.with_name("run.py")
     script.write_text(code)
     path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+    env = {**os.environ, "PYTHONPATH": path}
     process = subprocess.Popen(
-        [sys.executable, str(script)], env={**os.environ, "PYTHONPATH": path}, stderr=subprocess.DEVNULL
+        [sys.executable, str(script)], env=env, stderr=subprocess.DEVNULL, start_new_session=True
     )
     deadline = time.monotonic() + 30
     while sum(index.read_bytes().count(b"\n") for index in out.glob("shard-*/index.jsonl")) < 6:
@@ -186,11 +187,14 @@ def test_a_killed_collection_keeps_every_finished_episode_and_leaves_no_process(
 
 
 @pytest.mark.parametrize("num_workers", [1, 2])
-def test_ctrl_c_keeps_every_finished_episode(tmp_path, num_workers):
+def test_ctrl_c_keeps_every_finished_episode_and_those_that_workers_have_under_way(tmp_path, num_workers):
     process = start_slow_collection(tmp_path / "data", num_workers)
-    process.send_signal(signal.SIGINT)
+    finished = len(Dataset(tmp_path / "data"))
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
     assert process.wait(timeout=20) != 0
-    assert len(Dataset(tmp_path / "data")) >= 6
+    data = Dataset(tmp_path / "data")
+    assert len(data) >= finished + (num_workers > 1)
+    assert [meta["seed"] for meta in data.metas] == list(range(len(data)))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import resource
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -81,14 +82,17 @@ def test_an_open_writer_and_an_unfinished_index_line_do_not_disturb_a_reader(tmp
     writer.close()
 
 
-def test_a_full_disk_is_reported_and_leaves_finished_episodes_readable(tmp_path):
+@pytest.mark.parametrize(
+    ("length", "meta"), [(5000, {}), (50, {"note": "x" * 20_000})], ids=["in the arrays", "in the index"]
+)
+def test_a_full_disk_is_reported_and_leaves_finished_episodes_readable(tmp_path, length, meta):
     writer = DatasetWriter(tmp_path, "Toy-v0", OBS, ACTION)
     writer.add(make_episode(3), key="first")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
     try:
         with pytest.raises(OSError, match="episode 'big' cannot be written .*recorded before it are intact"):
-            writer.add(make_episode(5000), key="big")
+            writer.add(replace(make_episode(length), meta=meta), key="big")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert list(Dataset(tmp_path).lengths) == [3]

@@ -46,17 +46,22 @@ def test_minari_reads_what_we_wrote(tmp_path, minari):
     assert episodes[1].observations[:, 0].tolist() == [100, 101, 102, 103]
     assert episodes[1].terminations.tolist() == [False, False, True]
     assert not episodes[1].truncations.any()
+    to_minari(write(tmp_path / "cut", 3, terminated=False), "toy/cut-v0")
+    (cut,) = minari.load_dataset("toy/cut-v0").iterate_episodes()
+    assert cut.truncations.tolist() == [False, False, True]
+    assert not cut.terminations.any()
 
 
 def test_pictures_and_dicts_are_not_altered_on_the_way(tmp_path, minari):
-    space = spaces.Dict({"picture": spaces.Box(0, 255, (16, 16, 3), np.uint8), "n": spaces.Discrete(4)})
-    frames = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), np.uint8)
-    with DatasetWriter(tmp_path / "data", "Toy-v0", space, spaces.Box(-1, 1, (2,))) as writer:
-        obs = {"picture": frames, "n": np.arange(3)}
-        writer.add(Episode(obs, np.ones((2, 2), np.float32) / 3, np.ones(2, np.float32), False, True))
-    dataset = Dataset(tmp_path / "data")
-    to_minari(dataset, "toy/test-v0")
-    assert_equal(dataset, from_minari("toy/test-v0", tmp_path / "copy"))
+    frames = np.random.default_rng(0).integers(0, 256, (3, 40, 40, 3), np.uint8)
+    picture, parts = spaces.Box(0, 255, (40, 40, 3), np.uint8), {"n": spaces.Discrete(4)}
+    cases = [(picture, frames), (spaces.Dict({"picture": picture, **parts}), {"picture": frames, "n": np.arange(3)})]
+    for i, (space, obs) in enumerate(cases):
+        with DatasetWriter(tmp_path / f"data{i}", "Toy-v0", space, spaces.Box(-1, 1, (2,))) as writer:
+            writer.add(Episode(obs, np.ones((2, 2), np.float32) / 3, np.ones(2, np.float32), False, True))
+        dataset = Dataset(tmp_path / f"data{i}")
+        to_minari(dataset, f"toy/test{i}-v0")
+        assert_equal(dataset, from_minari(f"toy/test{i}-v0", tmp_path / f"copy{i}"))
 
 
 def test_an_id_is_never_overwritten(tmp_path, minari):

@@ -73,7 +73,7 @@ def make() -> CountingEnv:
 
 
 def make_slow() -> CountingEnv:
-    return CountingEnv(pause=0.01)
+    return CountingEnv(pause=0.03)
 
 
 def make_episode(length: int, first: int = 0, terminated: bool = True) -> Episode:
