@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -52,7 +53,7 @@ def write_checkpoint(
     Raises:
         OSError: if it cannot be written, e.g. on a full disk; the checkpoints written before it are intact.
     """
-    serial = 1 + max((_read_state(folder)["serial"] for folder in _folders(root)), default=0)
+    serial = 1 + max((_serial(folder, 0) for folder in _folders(root)), default=0)
     folder, temporary = root / f"{stage}-{step}", root / f"{_TEMPORARY}{stage}-{step}"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -61,9 +62,9 @@ def write_checkpoint(
         _write(temporary / "optimizer.safetensors", safetensors.torch.save(_portable(optimizer)))
         state = {"stage": stage, "step": step, "serial": serial, "record": dict(record)}
         _write(temporary / "state.json", json.dumps(state, indent=1).encode())
-    except OSError:
+    except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)  # gives the space back
-        raise
+        raise OSError(error.errno, error.strerror, str(folder)) from error
     if folder.exists():
         shutil.rmtree(folder)
     temporary.rename(folder)
@@ -78,7 +79,7 @@ def newest_checkpoint(root: Path) -> Checkpoint | None:
     """
     for leftover in root.glob(f"{_TEMPORARY}*"):
         shutil.rmtree(leftover, ignore_errors=True)
-    for folder in sorted(_folders(root), key=lambda folder: -_read_state(folder)["serial"]):
+    for folder in sorted(_folders(root), key=lambda folder: -_serial(folder, sys.maxsize)):
         try:
             return _read(folder)
         except (OSError, ValueError, KeyError, SafetensorError) as error:
@@ -88,7 +89,7 @@ def newest_checkpoint(root: Path) -> Checkpoint | None:
 
 def prune_checkpoints(root: Path, stages: Mapping[str, int]) -> None:
     """Remove all but the newest checkpoints of each stage in `stages`, which says how many to keep."""
-    by_age = sorted(_folders(root), key=lambda folder: -_read_state(folder)["serial"])
+    by_age = sorted(_folders(root), key=lambda folder: -_serial(folder, 0))
     for stage, keep in stages.items():
         for folder in [folder for folder in by_age if folder.name.rpartition("-")[0] == stage][keep:]:
             shutil.rmtree(folder, ignore_errors=True)
@@ -98,16 +99,18 @@ def _folders(root: Path) -> list[Path]:
     return [folder for folder in root.glob("*-*") if folder.is_dir() and not folder.name.startswith(_TEMPORARY)]
 
 
-def _read_state(folder: Path) -> dict[str, Any]:
-    """Return what state.json holds; a damaged one counts as the oldest."""
+def _serial(folder: Path, damaged: int) -> int:
     try:
-        return dict(json.loads((folder / "state.json").read_text()))
-    except (OSError, ValueError):
-        return {"serial": -1}
+        return int(json.loads((folder / "state.json").read_text())["serial"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return damaged
 
 
 def _read(folder: Path) -> Checkpoint:
-    state = json.loads((folder / "state.json").read_text())
+    try:
+        state = json.loads((folder / "state.json").read_text())
+    except ValueError as error:
+        raise ValueError(f"state.json cannot be read ({error})") from error
     tensors = []
     for name in ("weights", "optimizer"):
         path = folder / f"{name}.safetensors"

@@ -28,7 +28,6 @@ class StageLog:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         _truncate(self._path, start)
         self._stage = stage
-        self._file = open(self._path, "a", newline="")  # noqa: SIM115
         self._board = _summary_writer(out / "logs" / "tensorboard", start) if tensorboard else None
         self._bar = tqdm(
             total=steps, initial=start, desc=stage, unit="step", dynamic_ncols=True, disable=None if progress else True
@@ -40,11 +39,14 @@ class StageLog:
 
     def write(self, step: int, values: Mapping[str, float | None]) -> None:
         """Write a row; None leaves its cell empty. Every row must have the same names."""
-        writer = csv.writer(self._file)
-        if self._file.tell() == 0:
-            writer.writerow(["step", *values])
-        writer.writerow([step, *("" if value is None else repr(value) for value in values.values())])
-        self._file.flush()
+        try:
+            with open(self._path, "a", newline="") as file:
+                writer = csv.writer(file)
+                if file.tell() == 0:
+                    writer.writerow(["step", *values])
+                writer.writerow([step, *("" if value is None else repr(value) for value in values.values())])
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self._path)) from error
         known = {name: value for name, value in values.items() if value is not None}
         for name, value in known.items():
             if self._board is not None:
@@ -58,7 +60,6 @@ class StageLog:
         self._bar.close()
         if self._board is not None:
             self._board.close()
-        self._file.close()
 
 
 def read_log(path: str | Path) -> dict[str, list[float | None]]:
