@@ -87,15 +87,14 @@ def collect(
         pool: Executor = _ThisProcess()
         record = recorder.record
     else:
-        recorder.close()
         pool = ProcessPoolExecutor(num_workers, multiprocessing.get_context("spawn"), _start_worker, recipe)
         record = _record
     try:
         _run(pool, record, Path(out), shares, seed, episodes, steps, num_workers, progress)
     except BrokenProcessPool as error:
         raise DreamgymError(
-            f"a worker process died (out of memory?); {out} keeps the finished episodes. "
-            "Run the same command again to continue, perhaps with fewer workers."
+            f"a worker process died; {out} keeps the finished episodes. Was the memory full? Then run the same command "
+            "again with fewer workers. A script that records needs `if __name__ == '__main__':`."
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)  # waits for the episodes under way, so that they are kept too
