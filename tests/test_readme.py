@@ -1,0 +1,46 @@
+"""What the README tells a newcomer to type is true."""
+
+import configparser
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+
+
+def blocks(*languages):
+    found = re.findall(r"^```(\w+)\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
+    return [text for language, text in found if language in languages]
+
+
+def test_the_first_two_commands_install_with_the_tested_versions():
+    first, second, *_ = blocks("bash", "sh")
+    assert "-c constraints.txt" in first
+    assert "dreamgym demo" in first
+    assert "-c constraints.txt" in second
+    assert "pytest" in second
+
+
+def test_every_extra_that_it_names_exists():
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    named = re.findall(r'"?(?:\.|dreamgym)\[([\w,]+)\]', README.read_text())
+    assert named
+    assert {extra for names in named for extra in names.split(",")} <= set(config["options.extras_require"])
+
+
+def test_every_local_link_and_picture_exists():
+    text = README.read_text()
+    targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", text) + re.findall(r'src="([^"]+)"', text)
+    local = [target for target in targets if "://" not in target]
+    assert [target for target in local if not (ROOT / target).exists()] == []
+
+
+@pytest.mark.slow
+def test_its_python_runs():
+    run = subprocess.run([sys.executable, "-c", "\n".join(blocks("python"))], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
