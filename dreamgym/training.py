@@ -271,13 +271,12 @@ class _Run:
 
     @torch.no_grad()
     def _validate(self, stage: str, held_out: SequenceSampler) -> dict[str, float]:
-        """Return the means of the loss's terms over batches of held-out episodes, always the same ones."""
+        """Return the means of the loss's terms over batches of held-out episodes, always the same, in float32."""
         self.model.eval()
         sums = _Sums()
         for i in range(self.config.validation_batches):
             torch.manual_seed(_seed(self.config.seed, f"validation of {stage}", i))
-            with self._precision(stage):
-                sums.add(self.model.loss(held_out.batch(i), stage)[1])
+            sums.add(self.model.loss(held_out.batch(i), stage)[1])
         return sums.means()
 
     @torch.no_grad()

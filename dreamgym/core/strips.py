@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -13,7 +15,7 @@ _GAP = 2  # pixels
 
 
 @torch.no_grad()
-def strip(model: WorldModel, obs: Tensor, action: Tensor, context: int = 5, columns: int = 16) -> np.ndarray:
+def strip(model: WorldModel[Any], obs: Tensor, action: Tensor, context: int = 5, columns: int = 16) -> np.ndarray:
     """Return three rows of pictures of one episode as uint8 `[H, W, 3]`.
 
     The first row is real; the second is decoded from the posterior, which has seen every frame up to its own; the third

@@ -36,7 +36,7 @@ class Derived(Generic[T]):
         # the addresses tell apart weights that replaced each other, which both may have been edited 0 times
         key = [dtype, *[(w.data_ptr(), 0 if w.is_inference() else w._version) for w in weights]]
         if key != self._key:
-            with torch.no_grad():
+            with torch.no_grad(), torch.autocast(weights[0].device.type, enabled=False):  # it outlives the context
                 self._value, self._key = self._build(dtype, *(w.detach() for w in weights)), key
         return self._value
 
@@ -112,13 +112,3 @@ def set_precision(module: nn.Module, precision: str) -> None:
     for layer in module.modules():
         if hasattr(layer, "precision"):
             layer.precision = precision
-
-
-def bf16_autocast(device: torch.device) -> torch.autocast:
-    """Return a context for training in which convolutions and products run in bfloat16 where that is faster."""
-    if device.type == "cpu":
-        # without these instructions bfloat16 is emulated, slower than float32; older torch cannot tell
-        fast = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
-    else:
-        fast = device.type == "cuda" and torch.cuda.is_bf16_supported()
-    return torch.autocast(device.type, torch.bfloat16, enabled=fast)

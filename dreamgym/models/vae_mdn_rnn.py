@@ -19,7 +19,7 @@ from dreamgym.core.tree import where
 from dreamgym.errors import InvalidArgument, UnsupportedSpace
 from dreamgym.models.conv_vae import ConvVae
 from dreamgym.models.layers import LSTMCell, masked_mean
-from dreamgym.models.packed import PackedLinear, bf16_autocast
+from dreamgym.models.packed import PackedLinear
 
 FEATURES = {"z": ("z",), "zh": ("z", "h"), "zch": ("z", "c", "h")}
 
@@ -169,11 +169,9 @@ class VaeMdnRnn(WorldModel[State], nn.Module):
         """Return the squared error, summed over a picture's pixels, and the KL in nats above the tolerance."""
         mask = torch.cat([batch.mask.new_ones(len(batch.mask), 1), batch.mask], 1).flatten()  # [B * (T + 1)]
         obs = batch.obs.flatten(0, 1)  # [B * (T + 1), 3, 64, 64]
-        with bf16_autocast(obs.device):
-            mean, log_variance = self.vae.encode(obs)
-            z = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
-            picture = self.vae.decode(z)
-        error = (picture - obs).square().flatten(1).sum(1)
+        mean, log_variance = self.vae.encode(obs)
+        z = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
+        error = (self.vae.decode(z) - obs).square().flatten(1).sum(1)
         kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1)
         kl = kl.clamp(min=self.config.kl_tolerance * self.config.latent_dim)
         return {"reconstruction": masked_mean(error, mask), "kl": masked_mean(kl, mask)}
