@@ -111,4 +111,4 @@ def set_precision(module: nn.Module, precision: str) -> None:
         raise InvalidArgument(f"precision is {precision!r}; expected one of {', '.join(map(repr, PRECISIONS))}.")
     for layer in module.modules():
         if hasattr(layer, "precision"):
-            layer.precision = precision
+            layer.precision = precision  # type: ignore[assignment]
