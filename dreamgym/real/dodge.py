@@ -38,7 +38,7 @@ class DodgeEnv(gym.Env[np.ndarray, np.integer]):
 
     **Things.** At each step one may appear at the top:
 
-    - a grey *rock* falls straight and slowly, 2 pixels a step, from anywhere;
+    - a grey *rock* falls straight, 3 pixels a step, from about where the ship is;
     - a fiery *comet*, 4 pixels a step, is aimed at where the ship is when it appears; it slants left or right or not at
       all, as its tail shows;
     - half of all are *branching things*: pink diamonds with a horn on either side, 3 pixels a step. A third of the way

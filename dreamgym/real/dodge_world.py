@@ -9,14 +9,16 @@ from dreamgym.real.dodge_sprites import SIZE, background, sheet
 # Kinds of things. A kind fixes velocity, picture and what comes next, so that the picture shows the whole state.
 EMPTY, ROCK, COMET_LEFT, COMET_DOWN, COMET_RIGHT, ARMED, VEER_LEFT, VEER_RIGHT, SPENT = range(9)
 VELOCITY_X = np.array([0, 0, -1, 0, 1, 0, -3, 3, 0])  # pixels a step, to the right
-VELOCITY_Y = np.array([0, 2, 4, 4, 4, 3, 3, 3, 3])  # pixels a step, downwards
+VELOCITY_Y = np.array([0, 3, 4, 4, 4, 3, 3, 3, 3])  # pixels a step, downwards
 
-NUM_SLOTS = 10  # things that one lane can hold
+NUM_SLOTS = 6  # things that one lane can hold
 SPAWN_Y, BRANCH_Y, SETTLE_Y, GONE_Y = -2, 19, 34, 70  # pixels: where a thing appears, veers, straightens, is gone
 SHIP_Y, SHIP_STEP = 56, 3  # pixels; pixels a step
 SHIP_MIN_X, SHIP_MAX_X = 5, 59  # pixels
 REACH_X, REACH_Y = 6, 5  # pixels: a thing whose centre is this near to the ship's centre hits it
-SPAWN_PROBABILITY = 0.14  # per lane and step, while a slot is free
+SPAWN_PROBABILITY = 0.11  # per lane and step, while a slot is free
+ROCK_SCATTER = 10  # pixels: how far from the ship's column a rock is aimed at most
+BRANCH_WIDTH = 15  # pixels that a branching thing goes to one side
 START_PROBABILITY = 0.5  # that a first thing exists
 START_AGES = (1, 3)  # steps for which the first things have fallen already
 
@@ -148,10 +150,12 @@ class DodgeWorld:
         comet = COMET_LEFT + (where * 3).astype(np.int64)
         kind = np.where(which < 0.5, ARMED, np.where(which < 0.7, ROCK, comet))
         fall = (SHIP_Y - SPAWN_Y) // VELOCITY_Y[kind]
+        # aimed at where the ship is: a rock roughly, a branching thing so that it may well come down there
         aimed = self.ship[lanes] - VELOCITY_X[kind] * fall
-        spread = np.where(kind == ARMED, 12, 27)  # an armed thing must have room on both sides
-        anywhere = 32 + np.rint((2 * where - 1) * spread).astype(np.int64)
-        x = np.where((kind == ROCK) | (kind == ARMED), anywhere, aimed)
+        scatter = np.rint((2 * where - 1) * ROCK_SCATTER).astype(np.int64)
+        aside = np.where(where < 0.5, -BRANCH_WIDTH, BRANCH_WIDTH)
+        x = aimed + np.where(kind == ROCK, scatter, 0) + np.where(kind == ARMED, aside, 0)
+        room = np.where(kind == ARMED, BRANCH_WIDTH, 0)  # on both sides
         self.kind[lanes, slots] = kind
-        self.x[lanes, slots] = np.clip(x, SHIP_MIN_X, SHIP_MAX_X) + VELOCITY_X[kind] * age
+        self.x[lanes, slots] = np.clip(x, SHIP_MIN_X + room, SHIP_MAX_X - room) + VELOCITY_X[kind] * age
         self.y[lanes, slots] = SPAWN_Y + VELOCITY_Y[kind] * age

@@ -211,7 +211,7 @@ def test_a_hit_terminates_with_reward_zero_and_shows_the_wreck() -> None:
 def test_the_ship_escapes_by_moving_aside() -> None:
     env = DodgeEnv()
     env.reset(seed=0)
-    env.world = world_with(ROCK, 32, dodge_world.SHIP_Y - dodge_world.REACH_Y - 6)
+    env.world = world_with(ROCK, 32, dodge_world.SHIP_Y - dodge_world.REACH_Y - 9)
     assert [env.step(2)[1:3] for _ in range(3)] == [(1.0, False)] * 3
     assert env.world.ship[0] == 32 + 3 * dodge_world.SHIP_STEP
 
