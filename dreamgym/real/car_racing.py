@@ -40,6 +40,8 @@ MIXTURE: dict[str, float] = {
     "full_gas": 0.06,
     "constant": 0.03,
 }
+PROBES = {"nothing": "constant:0,0,0", "full gas": "constant:0,1,0"}
+"""Policies whose score in a dream shows its holes, as `dreamgym eval` takes them."""
 
 
 def make(render_mode: str | None = None, max_episode_steps: int = MAX_DECISIONS) -> gym.Env:

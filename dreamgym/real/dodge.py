@@ -16,11 +16,13 @@ from dreamgym.real.dodge_drivers import DRIVERS, MIXTURE
 from dreamgym.real.dodge_sprites import SIZE
 from dreamgym.real.dodge_world import DodgeWorld
 
-__all__ = ["DRIVERS", "MAX_EPISODE_STEPS", "MIXTURE", "DodgeEnv", "DodgeVectorEnv", "make"]
+__all__ = ["DRIVERS", "MAX_EPISODE_STEPS", "MIXTURE", "PROBES", "DodgeEnv", "DodgeVectorEnv", "make"]
 
 MAX_EPISODE_STEPS = 300
 RENDER_SCALE = 8  # screen pixels per pixel of the observation
 METADATA: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 15}
+PROBES = {"nothing": "constant:0", "always left": "constant:1"}
+"""Policies whose score in a dream shows its holes, as `dreamgym eval` takes them."""
 
 
 def make(render_mode: str | None = None) -> gym.Env:

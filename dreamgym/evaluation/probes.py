@@ -1,0 +1,35 @@
+"""Probes: policies so simple that everybody knows what they must score; a dream that pays them more has a hole."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import gymnasium as gym
+
+from dreamgym.envs.open import Model, open_dream
+from dreamgym.envs.twin import real_id
+from dreamgym.evaluation.transfer import evaluate
+from dreamgym.hub import POLICY, LoadedDream
+
+
+def probes(dream: Model, *, variant: str | None = None, **options: Any) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return what each probe scores in a dream and in its real twin: probe -> what `evaluate` returns.
+
+    Args:
+        dream: as for `evaluate`.
+        variant: which of a registered dream's variants.
+        **options: of `evaluate`: episodes, seed, num_workers, side, progress.
+    """
+    named = probe_policies(open_dream(dream, variant, (), "cpu"))
+    return {name: evaluate(dream, spec, variant=variant, **options) for name, spec in named.items()}
+
+
+def probe_policies(dream: LoadedDream) -> dict[str, str]:
+    """Return the probes of a dream by name: the `PROBES` of the module of its real twin, random, and its own policy."""
+    entry_point = gym.spec(real_id(dream)).entry_point
+    module = importlib.import_module(entry_point.partition(":")[0]) if isinstance(entry_point, str) else None
+    named = {**getattr(module, "PROBES", {}), "random": "random"}
+    if dream.folder is not None and (dream.folder / POLICY).is_file():
+        named["shipped"] = "shipped"
+    return named
