@@ -72,7 +72,10 @@ class Policy(nn.Module):
 
     def act(self, features: Tensor) -> Tensor:
         """Return `[B, ...]` actions in env units and dtype."""
-        raw = self(features)
+        return self.bound(self(features))
+
+    def bound(self, raw: Tensor) -> Tensor:
+        """Return the actions that raw outputs `[B, A]` stand for, `[B, ...]` in env units and dtype."""
         space = self.action_space
         if isinstance(space, spaces.Discrete):
             return raw.argmax(-1) + int(space.start)
