@@ -66,7 +66,8 @@ def normal(seed: Tensor, stream: int, count: Tensor, width: int) -> Tensor:
 class Blocks:
     """The same numbers as `uniform` and `normal`, made for several steps ahead at once: few lanes then cost little.
 
-    It holds nothing that matters: counts that it has not just advanced itself are looked up afresh.
+    It holds nothing that matters: counts that it has not just advanced itself are looked up afresh. Each block is twice
+    as long as the one that was used up before it, so that lanes which jump about waste little.
 
     Args:
         ahead: the largest number of steps that are made at once.
@@ -76,8 +77,8 @@ class Blocks:
         self.ahead = ahead
         self._seed: Tensor | None = None
         self._count: Tensor | None = None
-        self._offset = 0
-        self._rows: dict[int, Tensor] = {}  # stream -> [steps, B, width], from offset 0
+        self._steps = self._offset = 0
+        self._rows: dict[int, Tensor] = {}  # stream -> [steps, B, width]
 
     def uniform(self, seed: Tensor, stream: int, count: Tensor) -> Tensor:
         """Return what the module's `uniform` returns."""
@@ -95,13 +96,15 @@ class Blocks:
         return after
 
     def _row(self, seed: Tensor, stream: int, count: Tensor, draw: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        steps = min(self.ahead, 4096 // len(seed))
-        if steps < 2:
+        most = min(self.ahead, 4096 // len(seed))
+        if most < 2 or seed.device.type != "cpu":  # on an accelerator a captured graph would repeat one row for ever
             return draw(seed, count)
-        if seed is not self._seed or count is not self._count or self._offset == steps:
+        expected = seed is self._seed and count is self._count
+        if not expected or self._offset >= self._steps:
+            self._steps = min(2 * self._steps, most) if expected else 1
             self._seed, self._count, self._offset, self._rows = seed, count, 0, {}
         if stream not in self._rows:
-            later = torch.arange(steps, device=seed.device) - self._offset  # rows already passed are never read
+            later = torch.arange(self._steps) - self._offset  # rows already passed are never read
             counts = (count[None] + later[:, None]).flatten()  # [steps * B]
-            self._rows[stream] = draw(seed.repeat(steps), counts).unflatten(0, (steps, len(seed)))
+            self._rows[stream] = draw(seed.repeat(self._steps), counts).unflatten(0, (self._steps, len(seed)))
         return self._rows[stream][self._offset]
