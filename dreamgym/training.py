@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import time
+import warnings
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -267,6 +268,8 @@ class _Run:
         for group in optimizer.param_groups:
             group["lr"] = rate
         optimizer.step()
+        # the fused step forgets to, and layers that keep values derived from their weights look at it
+        torch.autograd.graph.increment_version(parameters)
         return loss.detach(), terms
 
     @torch.no_grad()
@@ -479,6 +482,7 @@ def _write_picture(path: Path, rows: list[np.ndarray]) -> None:
     try:
         from PIL import Image
     except ImportError:
+        warnings.warn('strips of real and dreamed frames need pillow: pip install "dreamgym[video]"', stacklevel=2)
         return
     width = max((row.shape[1] for row in rows), default=0)
     padded = [np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows]

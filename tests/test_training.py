@@ -21,6 +21,7 @@ from dreamgym.checkpoints import newest_checkpoint
 from dreamgym.core.model import StageConfig
 from dreamgym.data.episodes import Dataset
 from dreamgym.errors import InvalidArgument, InvalidDataset, InvalidModel, TrainingFailed, UnknownName
+from dreamgym.models.packed import PackedLinear
 from dreamgym.training import TrainConfig, fit
 from dreamgym.training_log import read_log
 
@@ -73,6 +74,29 @@ def test_held_out_episodes_are_evaluated_at_checkpoints_only(dataset: Dataset, t
     fit(LinearWorld(), dataset, tmp_path, config=CONFIG)
     empty = [value is None for value in losses(tmp_path, "encoder")["validation_error"]]
     assert empty == [True, True, True, False] * 3
+
+
+class Packed(LinearWorld):
+    """Keeps packed copies of its encoder's weights while no gradient is wanted."""
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__(seed)
+        plain = self.encoder.state_dict()
+        self.encoder = PackedLinear(2, 2)
+        self.encoder.load_state_dict(plain)
+
+    def loss(self, batch, stage):  # type: ignore[no-untyped-def]
+        return super().loss(replace(batch, obs=batch.obs.flatten(0, 1)) if stage == "encoder" else batch, stage)
+
+
+def test_held_out_losses_are_those_of_the_newest_weights_where_layers_keep_copies(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    for model, out in ((LinearWorld(), "plain"), (Packed(), "packed")):
+        fit(model, dataset, tmp_path / out, config=CONFIG)
+    for stage, name in (("encoder", "validation_error"), ("dynamics", "validation_latent")):
+        plain, packed = (losses(tmp_path / out, stage)[name][3::4] for out in ("plain", "packed"))
+        assert packed == pytest.approx(plain, rel=1e-3)
 
 
 def test_the_learning_rate_is_constant_then_falls_to_a_tenth(dataset: Dataset, tmp_path: Path) -> None:
