@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import time
 import warnings
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,18 +14,17 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from dreamgym.checkpoints import Checkpoint, newest_checkpoint, prune_checkpoints, write_checkpoint
 from dreamgym.core.codec import encode_action, encode_obs
-from dreamgym.core.model import SequenceBatch, StageConfig, Trainable, WorldModel
+from dreamgym.core.model import StageConfig, Trainable, WorldModel
 from dreamgym.core.spaces import is_image
 from dreamgym.core.strips import strip
 from dreamgym.core.tree import named_leaves
 from dreamgym.data.episodes import Dataset
-from dreamgym.data.sequences import SequenceSampler, iterate_obs
 from dreamgym.errors import InvalidArgument, InvalidDataset, InvalidModel, NotDecodable, TrainingFailed, UnknownName
 from dreamgym.training_log import StageLog
+from dreamgym.training_stage import StageTrainer, Sums
 
 _STRIP_STEPS = 64
 _KEPT = 2
@@ -150,9 +146,9 @@ class _Run:
             raise InvalidDataset(f"all {len(dataset)} episodes are held out; record more, or lower holdout.")
         self.bf16 = _wants_bf16(config.precision, self.device)
         self.identity = _identity(model, dataset, stages, config)
-        self.steps: dict[str, int] = {}
-        self.terms: dict[str, dict[str, float]] = {}
-        self.validation: dict[str, dict[str, float]] = {}
+        self.steps: dict[str, Any] = {}
+        self.terms: dict[str, Any] = {}
+        self.validation: dict[str, Any] = {}
 
     def fit(self, selected: Sequence[str], resume: bool) -> None:
         order = list(self.stages)
@@ -201,131 +197,64 @@ class _Run:
         stage_config, config = self.stages[stage], self.config
         if start >= stage_config.steps:
             return
-        parameters = list(self.model.stage_parameters(stage))
-        optimizer = torch.optim.Adam(parameters, fused=True)
-        _load_optimizer(optimizer, moments)
         if start == 0:
-            self._begin_stage(stage, optimizer)
-        train = self._sampler(self.train, stage)
-        held_out = self._sampler(self.held_out, stage) if len(self.held_out) else None
-        frames = stage_config.batch_size * (stage_config.sequence_length + 1)
-        saved, saved_at = start, time.perf_counter()
+            self._begin_stage(stage)
+        trainer = StageTrainer(
+            self.model,
+            stage,
+            stage_config,
+            self.train,
+            self.held_out,
+            device=self.device,
+            seed=config.seed,
+            bf16=self.bf16,
+            moments=moments,
+            bars=config.progress,
+        )
         with StageLog(self.out, stage, start, stage_config.steps, config.progress, config.tensorboard) as log:
-            batch, sums, logged, logged_at = train.batch(start), _Sums(), start, time.perf_counter()
+            clock = time.perf_counter
+            saved, saved_at = start, clock()
+            sums, logged, logged_at = Sums(), start, clock()
             for step in range(start + 1, stage_config.steps + 1):
-                rate = _learning_rate(stage_config, step)
-                loss, terms = self._step(stage, step, batch, optimizer, parameters, rate)
-                if step < stage_config.steps:  # before the losses are read, while an accelerator still computes
-                    batch = train.batch(step)
-                _check_finite(loss, terms, stage, step)
+                terms, rate = trainer.step(step)
                 sums.add(terms)
                 log.advance()
-                if step % config.log_every and step < stage_config.steps:
+                last = step == stage_config.steps
+                if step % config.log_every and not last:
                     continue
-                now = time.perf_counter()
-                speed = frames * (step - logged) / (now - logged_at)
-                due = step == stage_config.steps or step - saved >= config.checkpoint_every
-                due = due or now - saved_at >= config.checkpoint_seconds
+                speed = trainer.frames * (step - logged) / (clock() - logged_at)
+                due = step - saved >= config.checkpoint_every or clock() - saved_at >= config.checkpoint_seconds
+                held_out = trainer.validate(config.validation_batches) if due or last else {}
                 means = self.terms[stage] = sums.means()
-                held = self._validate(stage, held_out) if due and held_out is not None else {}
-                checks = {f"validation_{name}": held.get(name) for name in means}
+                checks = {f"validation_{name}": held_out.get(name) for name in means}
                 log.write(step, {**means, **checks, "frames_per_second": speed, "learning_rate": rate})
-                if due:
-                    self.steps[stage], self.validation[stage] = step, held
-                    self._checkpoint(stage, step, optimizer)
+                if due or last:
+                    self.steps[stage], self.validation[stage] = step, held_out
+                    self._checkpoint(stage, step, trainer.moments())
                     prune_checkpoints(self.checkpoints, {stage: _KEPT})
                     self._write_strip(stage, step)
-                    saved, saved_at = step, time.perf_counter()
-                sums, logged, logged_at = _Sums(), step, time.perf_counter()
+                    saved, saved_at = step, clock()
+                sums, logged, logged_at = Sums(), step, clock()
 
-    def _begin_stage(self, stage: str, optimizer: torch.optim.Optimizer) -> None:
-        """Keep the weights that the stage starts from; what the run held of it and of later stages no longer counts."""
+    def _begin_stage(self, stage: str) -> None:
+        """Keep the weights that the stage starts from; what the run held of it and of later stages no longer counts.
+
+        On a full disk this fails at once, not after the first hour.
+        """
         order = list(self.stages)
-        for later in order[order.index(stage) :]:
+        later = order[order.index(stage) + 1 :]
+        for name in (stage, *later):
             for figures in (self.steps, self.terms, self.validation):
-                figures.pop(later, None)  # type: ignore[attr-defined]
-        self._checkpoint(stage, 0, optimizer)
-        prune_checkpoints(self.checkpoints, {stage: 1, **dict.fromkeys(order[order.index(stage) + 1 :], 0)})
+                figures.pop(name, None)
+        self._checkpoint(stage, 0, {})
+        prune_checkpoints(self.checkpoints, {stage: 1, **dict.fromkeys(later, 0)})
 
-    def _step(
-        self,
-        stage: str,
-        step: int,
-        batch: SequenceBatch,
-        optimizer: torch.optim.Optimizer,
-        parameters: list[nn.Parameter],
-        rate: float,
-    ) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """Return the loss and its terms before one optimiser step."""
-        stage_config = self.stages[stage]
-        torch.manual_seed(_seed(self.config.seed, stage, step))  # a resumed run draws what the killed one would have
-        self.model.train()
-        with self._precision(stage):
-            loss, terms = self.model.loss(batch, stage)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(parameters, stage_config.grad_clip)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        optimizer.step()
-        # the fused step forgets to, and layers that keep values derived from their weights look at it
-        torch.autograd.graph.increment_version(parameters)
-        return loss.detach(), terms
-
-    @torch.no_grad()
-    def _validate(self, stage: str, held_out: SequenceSampler) -> dict[str, float]:
-        """Return the means of the loss's terms over batches of held-out episodes, always the same, in float32."""
-        self.model.eval()
-        sums = _Sums()
-        for i in range(self.config.validation_batches):
-            torch.manual_seed(_seed(self.config.seed, f"validation of {stage}", i))
-            sums.add(self.model.loss(held_out.batch(i), stage)[1])
-        return sums.means()
-
-    @torch.no_grad()
-    def _sampler(self, dataset: Dataset, stage: str) -> SequenceSampler:
-        self.model.eval()
-        torch.manual_seed(_seed(self.config.seed, f"inputs of {stage}", 0))
-        inputs: list[Tensor] = []
-        total = dataset.num_steps + len(dataset)
-        with tqdm(total=total, desc=f"inputs of {stage}", unit="frame", disable=self._hide_bars, leave=False) as bar:
-            for obs in iterate_obs(dataset, 256, self.device):
-                answer = self.model.stage_inputs(obs, stage)
-                if answer is None:
-                    break
-                inputs.append(answer)
-                bar.update(len(answer))
-        stage_config = self.stages[stage]
-        return SequenceSampler(
-            dataset,
-            stage_config.sequence_length,
-            stage_config.batch_size,
-            stage_config.ending_share,
-            seed=_seed(self.config.seed, stage, 0),
-            inputs=torch.cat(inputs) if inputs else None,
-            device=self.device,
-        )
-
-    @property
-    def _hide_bars(self) -> bool | None:
-        return None if self.config.progress else True  # None: shown on a terminal
-
-    def _precision(self, stage: str) -> AbstractContextManager[Any]:
-        # a small memory's errors add up over a dream and its products are too small to gain; pictures are neither
-        convolves = any(parameter.ndim >= 4 for parameter in self.model.stage_parameters(stage))
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16 and convolves)
-
-    def _checkpoint(self, stage: str, step: int, optimizer: torch.optim.Optimizer) -> None:
+    def _checkpoint(self, stage: str, step: int, moments: Mapping[str, Tensor]) -> None:
         record = {
             "identity": self.identity,
             "steps": self.steps,
             "terms": self.terms,
             "validation": self.validation,
-        }
-        moments = {
-            f"{i}.{name}": value
-            for i, slots in optimizer.state_dict()["state"].items()
-            for name, value in slots.items()
         }
         write_checkpoint(self.checkpoints, stage, step, record, self.model.state_dict(), moments)
 
@@ -348,21 +277,6 @@ class _Run:
         _write_picture(self.out / "strips" / f"{stage}-{step}.png", rows)
 
 
-class _Sums:
-    """Running sums of the terms of a loss, which stay on the device until they are asked for."""
-
-    def __init__(self) -> None:
-        self._sums: dict[str, Tensor] = {}
-        self._count = 0
-
-    def add(self, terms: Mapping[str, Tensor]) -> None:
-        self._sums = {name: self._sums.get(name, 0) + term.double() for name, term in terms.items()}
-        self._count += 1
-
-    def means(self) -> dict[str, float]:
-        return {name: float(total) / self._count for name, total in self._sums.items()}
-
-
 def _check(model: Any, dataset: Dataset) -> None:
     if not (isinstance(model, WorldModel) and isinstance(model, nn.Module) and isinstance(model, Trainable)):
         raise InvalidModel(
@@ -382,16 +296,6 @@ def _check_config(config: TrainConfig) -> None:
         raise InvalidArgument(f"log_every is {config.log_every}; expected at least 1 step.")
     if not 0 <= config.holdout < 1:
         raise InvalidArgument(f"holdout is {config.holdout}; expected a share of the episodes in [0, 1).")
-
-
-def _check_finite(loss: Tensor, terms: Mapping[str, Tensor], stage: str, step: int) -> None:
-    if math.isfinite(float(loss)):
-        return
-    name, value = next(((k, v) for k, v in terms.items() if not math.isfinite(float(v))), ("loss", loss))
-    raise TrainingFailed(
-        f"{name} is {float(value)} at step {step} of stage {stage!r}; expected a finite number. The last checkpoint is "
-        "intact; lower the learning rate or grad_clip of the stage and begin it anew with resume=False."
-    )
 
 
 def _merge(model: Any, stages: Mapping[str, StageConfig] | None) -> dict[str, StageConfig]:
@@ -456,26 +360,6 @@ def _identity(model: Any, dataset: Dataset, stages: Mapping[str, StageConfig], c
 
 def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:12]
-
-
-def _seed(seed: int, purpose: str, step: int) -> int:
-    """Return 63 random bits that depend on the three values alone."""
-    digest = hashlib.blake2b(f"{seed}:{purpose}:{step}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1
-
-
-def _learning_rate(stage_config: StageConfig, step: int) -> float:
-    """Return the rate of a step, counted from 1: constant for the first 60%, then linear to a tenth."""
-    late = max(0.0, (step / stage_config.steps - 0.6) / 0.4)
-    return stage_config.learning_rate * (1 - 0.9 * late)
-
-
-def _load_optimizer(optimizer: torch.optim.Optimizer, moments: Mapping[str, Tensor]) -> None:
-    state: dict[int, dict[str, Tensor]] = defaultdict(dict)
-    for key, value in moments.items():
-        index, _, name = key.partition(".")
-        state[int(index)][name] = value
-    optimizer.load_state_dict({"state": dict(state), "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def _write_picture(path: Path, rows: list[np.ndarray]) -> None:

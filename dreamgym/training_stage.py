@@ -1,0 +1,175 @@
+"""One stage of a world model under its optimiser: batches, steps, held-out losses."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from dreamgym.core.model import SequenceBatch, StageConfig
+from dreamgym.data.episodes import Dataset
+from dreamgym.data.sequences import SequenceSampler, iterate_obs
+from dreamgym.errors import TrainingFailed
+
+
+class StageTrainer:
+    """Optimises one stage of a model; whatever is random depends on seed, stage and step alone.
+
+    Args:
+        model: a `Trainable` world model.
+        stage: one of its stages.
+        config: how the stage is optimised.
+        train: episodes to learn from.
+        held_out: episodes to validate on; may be none.
+        device: where the model lies.
+        seed: of batches and losses.
+        bf16: whether pictures are computed under bfloat16 autocast.
+        moments: what `moments` of an interrupted trainer returned; empty for a new one.
+        bars: whether progress is shown.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        stage: str,
+        config: StageConfig,
+        train: Dataset,
+        held_out: Dataset,
+        *,
+        device: torch.device,
+        seed: int,
+        bf16: bool,
+        moments: Mapping[str, Tensor],
+        bars: bool,
+    ) -> None:
+        self._model, self._stage, self._config = model, stage, config
+        self._device, self._seed, self._bars = device, seed, bars
+        self._parameters = [parameter.requires_grad_() for parameter in model.stage_parameters(stage)]
+        # pictures alone: the products of a memory are too small to gain, and its errors add up over a dream
+        self._bf16 = bf16 and any(parameter.ndim >= 4 for parameter in self._parameters)
+        self._optimizer = torch.optim.Adam(self._parameters, fused=True)
+        self._load(moments)
+        self._train = self._sampler(train)
+        self._held_out = self._sampler(held_out) if len(held_out) else None
+        self._next: tuple[int, SequenceBatch] | None = None
+        self.frames = config.batch_size * (config.sequence_length + 1)
+        """Observations in a batch."""
+
+    def step(self, step: int) -> tuple[Mapping[str, Tensor], float]:
+        """Return the terms of the loss and the learning rate of an optimiser step, counted from 1.
+
+        Raises:
+            TrainingFailed: if the loss is not finite.
+        """
+        batch = self._next[1] if self._next and self._next[0] == step else self._train.batch(step)
+        rate = learning_rate(self._config, step)
+        torch.manual_seed(derive_seed(self._seed, self._stage, step))  # a resumed run draws what the killed one would
+        self._model.train()
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
+            loss, terms = self._model.loss(batch, self._stage)
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self._parameters, self._config.grad_clip)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        self._optimizer.step()
+        # the fused step forgets to, and layers that keep values derived from their weights look at it
+        torch.autograd.graph.increment_version(self._parameters)
+        if step < self._config.steps:  # before the loss is read, while an accelerator still computes
+            self._next = (step + 1, self._train.batch(step + 1))
+        self._check_finite(float(loss.detach()), terms, step)
+        return terms, rate
+
+    @torch.no_grad()
+    def validate(self, num_batches: int) -> dict[str, float]:
+        """Return the means of the terms over batches of held-out episodes, always the same, in float32."""
+        if self._held_out is None:
+            return {}
+        self._model.eval()
+        sums = Sums()
+        for i in range(num_batches):
+            torch.manual_seed(derive_seed(self._seed, f"validation of {self._stage}", i))
+            sums.add(self._model.loss(self._held_out.batch(i), self._stage)[1])
+        return sums.means()
+
+    def moments(self) -> dict[str, Tensor]:
+        """Return the optimiser's state as named tensors."""
+        state = self._optimizer.state_dict()["state"]
+        return {f"{i}.{name}": value for i, slots in state.items() for name, value in slots.items()}
+
+    def _load(self, moments: Mapping[str, Tensor]) -> None:
+        state: dict[int, dict[str, Tensor]] = defaultdict(dict)
+        for key, value in moments.items():
+            index, _, name = key.partition(".")
+            state[int(index)][name] = value
+        groups = self._optimizer.state_dict()["param_groups"]
+        self._optimizer.load_state_dict({"state": dict(state), "param_groups": groups})
+
+    @torch.no_grad()
+    def _sampler(self, dataset: Dataset) -> SequenceSampler:
+        self._model.eval()
+        torch.manual_seed(derive_seed(self._seed, f"inputs of {self._stage}", 0))
+        inputs: list[Tensor] = []
+        hide = None if self._bars else True  # None: shown on a terminal
+        total = dataset.num_steps + len(dataset)
+        with tqdm(total=total, desc=f"inputs of {self._stage}", unit="frame", disable=hide, leave=False) as bar:
+            for obs in iterate_obs(dataset, 256, self._device):
+                answer = self._model.stage_inputs(obs, self._stage)
+                if answer is None:
+                    break
+                inputs.append(answer)
+                bar.update(len(answer))
+        return SequenceSampler(
+            dataset,
+            self._config.sequence_length,
+            self._config.batch_size,
+            self._config.ending_share,
+            seed=derive_seed(self._seed, self._stage, 0),
+            inputs=torch.cat(inputs) if inputs else None,
+            device=self._device,
+        )
+
+    def _check_finite(self, loss: float, terms: Mapping[str, Tensor], step: int) -> None:
+        if math.isfinite(loss):
+            return
+        values = {name: float(term) for name, term in terms.items()}
+        name, value = next((item for item in values.items() if not math.isfinite(item[1])), ("loss", loss))
+        raise TrainingFailed(
+            f"{name} is {value} at step {step} of stage {self._stage!r}; expected a finite number. The last checkpoint "
+            "is intact; lower learning_rate or grad_clip of the stage and begin it anew with resume=False."
+        )
+
+
+class Sums:
+    """Running sums of the terms of a loss, which stay on the device until they are asked for."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._count = 0
+
+    def add(self, terms: Mapping[str, Tensor]) -> None:
+        """Count the terms of one step."""
+        self._sums = {name: self._sums.get(name, 0) + term.double() for name, term in terms.items()}
+        self._count += 1
+
+    def means(self) -> dict[str, float]:
+        """Return the mean of each term over the steps that were counted."""
+        return {name: float(total) / self._count for name, total in self._sums.items()}
+
+
+def learning_rate(config: StageConfig, step: int) -> float:
+    """Return the rate of a step, counted from 1: constant for the first 60%, then linear to a tenth."""
+    late = max(0.0, (step / config.steps - 0.6) / 0.4)
+    return config.learning_rate * (1 - 0.9 * late)
+
+
+def derive_seed(seed: int, purpose: str, step: int) -> int:
+    """Return 63 random bits that depend on the three values alone."""
+    digest = hashlib.blake2b(f"{seed}:{purpose}:{step}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
