@@ -174,7 +174,7 @@ class CountingWorld(WorldModel[Counted], nn.Module):
     def __init__(self, config: CountingConfig, observation_space: Any, action_space: Any) -> None:
         super().__init__()
         self.config, self.observation_space, self.action_space = config, observation_space, action_space
-        self.tick = nn.Parameter(torch.ones(()))
+        self.tick = nn.Parameter(torch.ones(()), requires_grad=False)
         self.register_buffer("lengths", torch.tensor(config.lengths), persistent=False)
 
     def initial(self, batch_size: int) -> Counted:
@@ -218,6 +218,7 @@ class CountingWorld(WorldModel[Counted], nn.Module):
         return action @ torch.arange(3.0) if isinstance(self.action_space, spaces.Discrete) else action[:, 0]
 
 
+PICTURES64 = spaces.Box(0, 255, (64, 64, 3), np.uint8)
 PICTURES = spaces.Box(0, 255, (4, 6, 3), np.uint8)
 NUMBERS = spaces.Box(-np.inf, np.inf, (4,), np.float32)
 BUTTONS = spaces.Discrete(3)

@@ -13,7 +13,7 @@ from torch import Tensor
 from dreamgym.core import noise
 from dreamgym.core.model import Transition, WorldModel
 from dreamgym.core.starts import StartBank
-from dreamgym.core.tree import concatenate, finite_lanes, gather, where
+from dreamgym.core.tree import concatenate, finite_lanes, gather, tree_map, where
 from dreamgym.errors import InvalidArgument
 
 S = TypeVar("S")
@@ -146,6 +146,8 @@ class Simulator(Generic[S]):
         elapsed = lanes.elapsed + 1
         truncated = diverged if self.max_episode_steps is None else diverged | (elapsed >= self.max_episode_steps)
         done, state, episode, final = terminated | truncated, transition.state, lanes.episode, None
+        info: Mapping[str, Tensor] = {**transition.info, "termination": termination}
+        count = self._blocks.advance(lanes.seed, lanes.count)
 
         if self.autoreset_mode is AutoresetMode.SAME_STEP:
             if _any(done):
@@ -162,14 +164,12 @@ class Simulator(Generic[S]):
             else:
                 elapsed, done = torch.where(asleep, lanes.elapsed, elapsed), done | asleep
             state = where(asleep, idle_state, state)
-            reward = reward.masked_fill(asleep, 0)
+            count = lanes.count + ~asleep  # a reset draws no dynamics: the lane's dream is the same in every mode
+            reward, info = reward.masked_fill(asleep, 0), _blank(asleep, info)
             terminated, truncated, diverged = terminated & ~asleep, truncated & ~asleep, diverged & ~asleep
 
-        count = self._blocks.advance(lanes.seed, lanes.count)
         after = Lanes(state, lanes.seed, count, episode, elapsed, done)
-        outcome = Outcome(
-            reward, terminated, truncated, diverged, {**transition.info, "termination": termination}, final
-        )
+        outcome = Outcome(reward, terminated, truncated, diverged, info, final)
         return (after, outcome) if active is None else _only(active, lanes, after, outcome)
 
     def _dream(self, lanes: Lanes[S], action: Tensor) -> tuple[Transition[S], Tensor]:
@@ -180,11 +180,16 @@ class Simulator(Generic[S]):
         if _any(diverged):
             state = where(diverged, lanes.state, out.state)
             reward, termination = (x.masked_fill(diverged, 0) for x in (out.reward, out.termination))
-            out = replace(out, state=state, reward=reward, termination=termination)
+            out = Transition(state, reward, termination, _blank(diverged, out.info))
         return out, diverged
 
     def _start(self, seed: Tensor, episode: Tensor) -> S:
         return self.starts.sample(noise.uniform(seed, noise.START, episode))
+
+
+def _blank(mask: Tensor, info: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Return the info with zeros where `mask [B]` holds."""
+    return where(mask, tree_map(torch.zeros_like, info), info)
 
 
 def _only(active: Tensor, before: Lanes[S], after: Lanes[S], outcome: Outcome[S]) -> tuple[Lanes[S], Outcome[S]]:
@@ -195,6 +200,7 @@ def _only(active: Tensor, before: Lanes[S], after: Lanes[S], outcome: Outcome[S]
         terminated=outcome.terminated & active,
         truncated=outcome.truncated & active,
         diverged=outcome.diverged & active,
+        info=_blank(idle, outcome.info),
     )
     return where(active, after, before), outcome
 
