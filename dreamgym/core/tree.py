@@ -88,5 +88,7 @@ def finite_lanes(tree: Any) -> Tensor:
             lane = leaf.flatten(1).sum(1).isfinite() if leaf.ndim > 1 else leaf.isfinite()
             finite = lane if finite is None else finite & lane
     if finite is None:
-        return torch.ones(num_lanes(tree), dtype=torch.bool)
+        leaf = next(iter(named_leaves(tree).values()))
+        device = leaf.device if isinstance(leaf, Tensor) else None
+        return torch.ones(len(leaf), dtype=torch.bool, device=device)
     return finite
