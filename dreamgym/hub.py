@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from dreamgym.core.model import WorldModel
-from dreamgym.core.policy import Policy, check_policy
+from dreamgym.core.policy import Policy, check_policy, save_policy
 from dreamgym.core.policy import load_policy as load_policy_file
 from dreamgym.core.spaces import space_from_json, space_to_json
 from dreamgym.core.starts import StartBank
@@ -214,6 +214,25 @@ def write_card(folder: Path, card: Mapping[str, Any]) -> None:
     temporary.replace(folder / "card.toml")
 
 
+def ship_policy(folder: str | Path, policy: Policy, scores: Mapping[str, Any] | None = None) -> Path:
+    """Put a policy into a dream's folder, where it is called "shipped", and return its path.
+
+    Args:
+        folder: of a dream that `save_dream` wrote.
+        policy: trained in it.
+        scores: what `evaluate` says of it, for the card; those of an earlier policy are dropped.
+    """
+    folder = Path(folder)
+    dream = load(folder)
+    check_policy(policy, dream.model.action_space, dream.model.feature_dim, dream.model_sha256, dream.name)
+    card = {name: value for name, value in dream.card.items() if name != "scores"}
+    (folder / POLICY).unlink(missing_ok=True)
+    write_card(folder, card)  # a process killed from here on leaves a dream without a policy
+    save_policy(policy, folder / POLICY)
+    write_card(folder, {**card, "scores": scores} if scores else card)
+    return folder / POLICY
+
+
 def load_policy(path: str | Path, dream: LoadedDream) -> Policy:
     """Return a policy for a dream.
 
@@ -292,11 +311,17 @@ def _build(path: Path) -> Any:
 
 
 def _replace(temporary: Path, folder: Path) -> None:
-    """Put a finished folder in the place of another one, which is gone only when the new one is there."""
+    """Put a finished folder in the place of another one, which is gone only when the new one is there.
+
+    Folders inside the old one, where training keeps its checkpoints, move to the new one.
+    """
     if not folder.exists():
         os.replace(temporary, folder)
         return
     old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
     os.replace(folder, old / folder.name)
     os.replace(temporary, folder)
+    for inner in (old / folder.name).iterdir():
+        if inner.is_dir():
+            os.replace(inner, folder / inner.name)
     shutil.rmtree(old, ignore_errors=True)

@@ -29,31 +29,13 @@ MAY_IMPORT = {  # layer -> the layers below it; each may also import itself and 
     "hub": {"core", "registry"},
     "training": {"core", "data"},
     "envs": {"core", "hub", "registry"},
-    "evaluation": {"core", "data", "envs", "real"},
+    "evaluation": {"core", "data", "envs", "hub", "real"},
     "bridges": {"core", "data", "envs", "real"},
     "pretrained": {"registry"},
 }
-PART_OF = {
-    "checkpoints": "training",
-    "training_log": "training",
-    "training_stage": "training",
-    "cli_policy": "cli",
-    "cli_train": "cli",
-    "listing": "cli",
-}
-TOP = {
-    "__init__",
-    "__main__",
-    "bench",
-    "cli",
-    "cli_policy",
-    "cli_train",
-    "demo",
-    "doctor",
-    "improve",
-    "listing",
-    "viewer",
-}  # may import anything
+PART_OF = {"checkpoints": "training", "training_log": "training", "training_stage": "training"}
+PART_OF |= {"cli_policy": "cli", "cli_train": "cli", "listing": "cli"}
+TOP = {"__init__", "__main__", "bench", "cli", "demo", "doctor", "improve", "viewer"}  # may import anything
 NO_TORCH = {"errors", "registry", "pretrained"}  # stdlib and gymnasium only: `import dreamgym` loads them
 
 

@@ -41,6 +41,8 @@ def encode_obs(space: Space[Any], obs: Any, device: torch.device | str | None = 
         if any(isinstance(part, dict) for part in parts.values()):
             raise UnsupportedSpace("a Dict inside a Dict is not supported; flatten the observation space first.")
         return parts  # type: ignore[return-value]
+    if isinstance(obs, np.ndarray) and not obs.flags.writeable:
+        obs = obs.copy()  # recorded frames are read-only maps of a file, of which torch makes no tensor in silence
     x = torch.as_tensor(obs, device=device)
     if tuple(x.shape[1:]) != tuple(space.shape or ()):
         raise InvalidObservation(f"observation has shape {tuple(x.shape)}; expected (B, *{space.shape}).")

@@ -1,0 +1,138 @@
+"""`dreamgym train-policy`: PPO or CMA-ES inside a dream."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+from tqdm import tqdm
+
+from dreamgym.bridges.sb3 import PPOConfig, Progress, export_policy, train_ppo
+from dreamgym.core.policy import Policy, save_policy
+from dreamgym.core.wrapper import WrapSpec
+from dreamgym.errors import InvalidArgument
+from dreamgym.hub import LoadedDream, load, ship_policy
+
+
+@dataclass(kw_only=True)
+class Evolution:
+    """CMA-ES, the search of the 2018 paper."""
+
+    generations: int = 100
+    """How often the population is drawn anew."""
+    population: int = 64
+    """Candidates of a generation."""
+    rollouts: int = 16
+    """Dreams of each candidate."""
+    horizon: int = 250
+    """Decisions of a dream."""
+    sigma: float = 0.1
+    """First standard deviation of the weights."""
+    hidden: tuple[int, ...] = ()
+    """Widths of hidden layers; none is the paper's linear controller."""
+
+
+@dataclass(kw_only=True)
+class PolicyOptions:
+    """Train a policy inside a dream; the real environment is not touched."""
+
+    dream: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ID")]
+    """Id of a registered dream, or a folder that `dreamgym train` wrote."""
+    out: Path | None = None
+    """File of the policy (.safetensors); by default it goes into the dream's folder and is called "shipped"."""
+    algo: Literal["ppo", "cma"] = "ppo"
+    """PPO of Stable-Baselines3, or evolution by CMA-ES."""
+    variant: str | None = None
+    """Which variant of a registered dream; by default its first."""
+    wrap: tuple[str, ...] = ()
+    """Model wrappers, the innermost first, e.g. temperature:temperature=1.15 tent:peak=4.2"""
+    starts: Literal["all", "first"] = "all"
+    """Dreams begin in any recorded situation, or only where episodes began."""
+    seed: int = 0
+    """Of weights, dreams and exploration."""
+    decisions: int = 2_000_000
+    """PPO: decisions of all dreams together."""
+    lanes: int = 512
+    """PPO: dreams at once."""
+    horizon: int | None = 64
+    """PPO: decisions after which a dream begins anew; None is the dream's own time limit."""
+    json: bool = False
+    """Print JSON: the file and the learning curve."""
+    ppo: PPOConfig = field(default_factory=PPOConfig)
+    cma: Evolution = field(default_factory=Evolution)
+
+
+def train_policy(options: PolicyOptions) -> int:
+    """Train a policy inside a dream, by PPO or by evolution."""
+    dream = load(options.dream, options.variant)
+    assert dream.folder is not None
+    if options.out is not None and options.out.suffix != ".safetensors":
+        raise InvalidArgument(f"out is {options.out}; expected a file name that ends in .safetensors.")
+    policy, curve = (_ppo if options.algo == "ppo" else _cma)(options, dream, parse_wrap(options.wrap))
+    path = save_policy(policy, options.out) if options.out else ship_policy(dream.folder, policy)
+    if options.json:
+        print(json.dumps({"policy": str(path), "curve": [asdict(row) for row in curve]}))
+    else:
+        chosen = f" --policy {path}" if options.out else ""
+        print(f"{path} holds the policy. Next: dreamgym eval {options.dream}{chosen}")
+    return 0
+
+
+def _ppo(options: PolicyOptions, dream: LoadedDream, wrap: WrapSpec) -> tuple[Policy, Sequence[Any]]:
+    with tqdm(total=options.decisions, unit="decision", unit_scale=True, disable=not sys.stderr.isatty()) as bar:
+
+        def show(algorithm: Any, row: Progress) -> None:
+            bar.set_postfix(reward=f"{row.reward:.2f}", episode=f"{row.episode_return:.1f}", refresh=False)
+            bar.update(row.decisions - bar.n)
+
+        algorithm, curve = train_ppo(
+            dream,
+            decisions=options.decisions,
+            lanes=options.lanes,
+            horizon=options.horizon,
+            starts=options.starts,
+            wrap=wrap,
+            seed=options.seed,
+            config=options.ppo,
+            progress=show,
+        )
+    return export_policy(algorithm, dream), curve
+
+
+def _cma(options: PolicyOptions, dream: LoadedDream, wrap: WrapSpec) -> tuple[Policy, Sequence[Any]]:
+    from dreamgym.agents.evolution import Generation, evolve
+    from dreamgym.envs.open import open_dream
+
+    with tqdm(total=options.cma.generations, unit="generation", disable=not sys.stderr.isatty()) as bar:
+
+        def show(row: Generation) -> None:
+            bar.set_postfix(best=f"{row.best:.1f}", mean=f"{row.mean:.1f}", refresh=False)
+            bar.update()
+
+        wrapped = open_dream(dream, None, wrap, "cpu")
+        return evolve(wrapped, seed=options.seed, starts=options.starts, progress=show, **asdict(options.cma))
+
+
+def parse_wrap(texts: Sequence[str]) -> WrapSpec:
+    """Return the wrappers that texts such as `tent:peak=4.2,slope=0.5` name.
+
+    >>> parse_wrap(["temperature:temperature=1.15"])
+    [('temperature', {'temperature': 1.15})]
+
+    Raises:
+        InvalidArgument: if a text is none.
+    """
+    wrap: list[tuple[str, Mapping[str, Any]]] = []
+    for text in texts:
+        name, _, rest = text.partition(":")
+        try:
+            pairs = [part.split("=") for part in rest.split(",") if rest]
+            wrap.append((name, {key: json.loads(value) for key, value in pairs}))
+        except ValueError as error:
+            raise InvalidArgument(f"wrap is {text!r}; expected NAME:KEY=NUMBER, e.g. tent:peak=4.2") from error
+    return wrap

@@ -1,0 +1,149 @@
+"""`dreamgym train`: its options depend on the model family, so its parser is made when the family is known."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, make_dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import gymnasium as gym
+import torch
+import tyro
+
+import dreamgym
+from dreamgym.core.starts import make_start_bank
+from dreamgym.data.collect import summarize
+from dreamgym.data.drivers import is_function
+from dreamgym.data.episodes import Dataset
+from dreamgym.errors import InvalidArgument
+from dreamgym.hub import LoadedDream, build_model, family_of, load, save_dream
+from dreamgym.registry import MODELS
+from dreamgym.training import TrainConfig, fit
+
+TRAINING = "training"
+"""Folder inside a dream's folder that holds checkpoints, logs and strips."""
+
+
+@dataclass(kw_only=True)
+class TrainOptions:
+    """Train a world model on recorded experience and save it as a dream.
+
+    Killed at any moment, it goes on from its last checkpoint when the same command is given again.
+    """
+
+    data: tuple[Path, ...]
+    """Folders that `dreamgym collect` wrote."""
+    out: Path
+    """Folder of the dream; checkpoints, logs and pictures go to its folder `training`."""
+    family: Annotated[str, tyro.conf.arg(name="model")] = "vae_mdn_rnn"
+    """Family of world models; `dreamgym list` shows them."""
+    source: Annotated[str | None, tyro.conf.arg(name="from", metavar="ID")] = None
+    """Dream whose sizes and weights to begin with: an id or a folder."""
+    only: tuple[str, ...] = ()
+    """Stages to train; the others keep their weights. All by default."""
+    resume: bool = True
+    """Go on from the newest checkpoint in the folder, if there is one."""
+    starts: int = 2000
+    """States in the start bank, where dreams begin."""
+    real: Annotated[str | None, tyro.conf.arg(metavar="ID")] = None
+    """Gymnasium id of the real twin; by default the env that was recorded."""
+    max_episode_steps: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    """Time limit in decisions; by default the recorded env's, or else the longest recorded episode's."""
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print JSON."""
+    run: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
+
+
+def train(arguments: Sequence[str]) -> int:
+    """Train a world model on recorded experience and save it as a dream."""
+    options = parse(arguments)
+    dataset, run = Dataset(options.data), options.run
+    torch.manual_seed(run.seed)
+    model = build_model(options.family, asdict(options.config), dataset.observation_space, dataset.action_space)
+    if options.source is not None:
+        _load_weights(model, load(options.source))
+    result = fit(
+        model,
+        dataset,
+        options.out / TRAINING,
+        stages={name: getattr(options, name) for name in model.stages},
+        only=options.only or None,
+        resume=options.resume,
+        config=run,
+    )
+    bank = make_start_bank(model.cpu(), dataset.split(run.holdout)[0], options.starts, seed=run.seed)
+    figures = {"steps": dict(result.steps), "terms": dict(result.terms), "validation": dict(result.validation)}
+    card = {
+        "id": options.out.resolve().name,
+        **_twin(dataset, options),
+        "command": shlex.join(["dreamgym", "train", *arguments]),
+        "versions": {"dreamgym": dreamgym.__version__, "torch": str(torch.__version__)},
+        "data": {"env": dataset.env_id, **summarize(dataset)},
+        "training": figures,
+    }
+    folder = save_dream(options.out, model, bank, card)
+    if options.json:
+        print(json.dumps({"folder": str(folder), **figures, "seconds": result.seconds}))
+    else:
+        print(f"{folder} holds the dream. Next: dreamgym train-policy {folder}; dreamgym eval {folder}")
+    return 0
+
+
+def parse(arguments: Sequence[str]) -> Any:
+    """Return `TrainOptions` with the family's `config` and a `StageConfig` for each of its stages.
+
+    Raises:
+        UnknownName: if there is no such family, or no such dream to begin with.
+    """
+    family, source = _peek(arguments, "--model"), _peek(arguments, "--from")
+    config: Any = None
+    if source is not None:
+        begun: Any = load(source).model
+        family, config = family_of(begun), begun.config
+    cls = MODELS.load(family or "vae_mdn_rnn")
+    config = config or cls.config_class()
+    fields: list[Any] = [("config", Annotated[type(config), tyro.conf.arg(name="model")], field(default=config))]
+    fields += [(name, type(stage), field(default=stage)) for name, stage in cls.stages.items()]
+    options = make_dataclass("Options", fields, bases=(TrainOptions,), kw_only=True)
+    parsed: Any = tyro.cli(
+        options, prog="dreamgym train", description=inspect.cleandoc(str(TrainOptions.__doc__)), args=list(arguments)
+    )
+    parsed.family = family or parsed.family
+    return parsed
+
+
+def _peek(arguments: Sequence[str], option: str) -> str | None:
+    """Return the value of an option that decides which others there are."""
+    for argument, following in zip(arguments, [*arguments[1:], None], strict=True):
+        if argument == option:
+            return following
+        if argument.startswith(f"{option}="):
+            return argument.partition("=")[2]
+    return None
+
+
+def _load_weights(model: Any, dream: LoadedDream) -> None:
+    for name in ("observation_space", "action_space"):
+        theirs, ours = getattr(dream.model, name), getattr(model, name)
+        if theirs != ours:
+            raise InvalidArgument(f"{dream.name} has {name} {theirs}; the data have {ours}. Train without --from.")
+    try:
+        model.load_state_dict(dream.model.state_dict())  # type: ignore[attr-defined]
+    except RuntimeError as error:
+        raise InvalidArgument(
+            f"the weights of {dream.name} do not fit other sizes; leave the --model options out. {error}"
+        ) from error
+
+
+def _twin(dataset: Dataset, options: TrainOptions) -> dict[str, Any]:
+    """Return what the card says of the real twin and of the time limit."""
+    real = options.real
+    if real is None and not is_function(dataset.env_id):
+        recorded = dataset.env_id.rpartition(":")[2]
+        real = recorded if recorded in gym.registry else None
+    limit = options.max_episode_steps or (gym.spec(real).max_episode_steps if real else None)
+    return {**({"real": real} if real else {}), "max_episode_steps": int(limit or dataset.lengths.max())}
