@@ -43,10 +43,8 @@ def report() -> list[Line]:
     lines = [Line("python", platform.python_version()), Line("dreamgym", dreamgym.__version__)]
     lines += [_version(name) for name in REQUIRED]
     lines += [_extra(name, modules) for name, modules in EXTRAS.items()]
-    try:
-        lines += [_device(), threads_line(_torch_threads(), _cores(), os.environ.get("OMP_NUM_THREADS"))]
-    except (ImportError, OSError) as error:  # OSError: a shared library that torch needs is missing
-        lines.append(Line("torch", f"cannot be imported: {error}", "problem", "pip install --force-reinstall torch"))
+    if _installed("torch"):
+        lines += _torch_lines()
     lines += [display_line(sys.platform, os.environ), pygame_line(_installed("pygame"), _installed("pygame-ce"))]
     return lines
 
@@ -128,10 +126,12 @@ def _device() -> Line:
     return Line("device", f"CPU, {'bf16' if fast_bf16 else 'no fast bf16'}", "note", advice)
 
 
-def _torch_threads() -> int:
-    import torch
-
-    return torch.get_num_threads()
+def _torch_lines() -> list[Line]:
+    try:
+        import torch
+    except (ImportError, OSError) as error:  # OSError: a shared library that torch needs is missing
+        return [Line("torch", f"cannot be imported: {error}", "problem", "pip install --force-reinstall torch")]
+    return [_device(), threads_line(torch.get_num_threads(), _cores(), os.environ.get("OMP_NUM_THREADS"))]
 
 
 def _cores() -> int | None:

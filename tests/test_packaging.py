@@ -53,13 +53,18 @@ def weights(root=ROOT):
     return sorted(str(path.relative_to(root / "pretrained")) for path in files)
 
 
-def probe(*, python=sys.executable, cwd, path=()):
+def probe(*options, python=sys.executable, cwd, path=()):
     """Return where an interpreter finds dreamgym, and the data files that it finds in it."""
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path)), "PYTHONDONTWRITEBYTECODE": "1"}
-    run = subprocess.run([python, "-c", PROBE], cwd=cwd, env=env, capture_output=True, text=True)
+    run = subprocess.run([python, *options, "-c", PROBE], cwd=cwd, env=env, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     where, found = run.stdout.splitlines()[-2:]
     return Path(where), ast.literal_eval(found)
+
+
+def probe_folder(folder, cwd):
+    """Return what `probe` finds in a folder, with the hooks of an editable install (-S) out of the way."""
+    return probe("-S", cwd=cwd, path=[folder, *site.getsitepackages()])
 
 
 # --- what every run checks ------------------------------------------------------------------------------------------
@@ -91,7 +96,7 @@ def test_every_bundled_file_is_package_data():
 
 
 def test_a_bare_clone_imports(tmp_path):
-    where, found = probe(cwd=ROOT)
+    where, found = probe_folder(ROOT, cwd=tmp_path)
     assert where == ROOT / "dreamgym" / "__init__.py"
     assert found == weights()
 
@@ -182,7 +187,7 @@ def build(kind, tree, out):
 def unpack_and_probe(wheel, folder):
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(folder)
-    where, found = probe(cwd=folder.parent, path=[folder])
+    where, found = probe_folder(folder, cwd=folder.parent)
     assert where == folder / "dreamgym" / "__init__.py"
     return found
 
