@@ -17,23 +17,26 @@ DYNAMICS, START, TERMINATION = range(3)
 _GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15 as int64: 2^64 over the golden ratio
 
 
-def _mix(z: Tensor) -> Tensor:
-    """Return the int64 entries scrambled: the finaliser of splitmix64 (Steele, Lea & Flood 2014)."""
-    z = (z ^ _shift(z, 30)) * -4658895280553007687  # 0xBF58476D1CE4E5B9
-    z = (z ^ _shift(z, 27)) * -7723592293110705685  # 0x94D049BB133111EB
-    return z ^ _shift(z, 31)
+def _mix_(z: Tensor) -> Tensor:
+    """Return the int64 entries scrambled in place: the finaliser of splitmix64 (Steele, Lea & Flood 2014)."""
+    z ^= _shift(z, 30)
+    z *= -4658895280553007687  # 0xBF58476D1CE4E5B9
+    z ^= _shift(z, 27)
+    z *= -7723592293110705685  # 0x94D049BB133111EB
+    z ^= _shift(z, 31)
+    return z
 
 
 def _shift(z: Tensor, bits: int) -> Tensor:
-    return (z >> bits) & ((1 << (64 - bits)) - 1)  # torch shifts arithmetically: clear the copies of the sign
+    return (z >> bits).bitwise_and_((1 << (64 - bits)) - 1)  # torch shifts arithmetically: clear the sign's copies
 
 
 def _bits(seed: Tensor, stream: int, count: Tensor, width: int) -> Tensor:
     """Return `[B, width]` int64 of independent random bits."""
     offset = ((stream + 1) * _GOLDEN + 2**63) % 2**64 - 2**63  # wraps as int64 does; a larger int has no tensor
-    key = _mix(_mix(seed + offset) + count * _GOLDEN)  # [B]
+    key = _mix_(_mix_(seed + offset) + count * _GOLDEN)  # [B]
     index = torch.arange(1, width + 1, device=seed.device) * _GOLDEN
-    return _mix(key[:, None] + index)  # [B, width]
+    return _mix_(key[:, None] + index)  # [B, width]
 
 
 def uniform(seed: Tensor, stream: int, count: Tensor) -> Tensor:
@@ -58,9 +61,10 @@ def normal(seed: Tensor, stream: int, count: Tensor, width: int) -> Tensor:
     """
     half = (width + 1) // 2
     bits = _bits(seed, stream, count, half)
-    radius = ((bits & 0xFFFFFF).float() + 1).mul_(2.0**-24).log_().mul_(-2).sqrt_()  # [B, half], u in (0, 1]
-    angle = (_shift(bits, 40)).float().mul_(2 * math.pi * 2.0**-24)
-    return torch.cat([radius * angle.cos(), radius * angle.sin()], 1)[:, :width]
+    angle = _shift(bits, 40).float().mul_(2 * math.pi * 2.0**-24)  # [B, half]
+    # in place from here on: fresh memory for every operator would cost more than the arithmetic
+    radius = bits.bitwise_and_(0xFFFFFF).float().add_(1).mul_(2.0**-24).log_().mul_(-2).sqrt_()  # of u in (0, 1]
+    return torch.cat([angle.cos().mul_(radius), angle.sin_().mul_(radius)], 1)[:, :width]
 
 
 class Blocks:
@@ -96,7 +100,7 @@ class Blocks:
         return after
 
     def _row(self, seed: Tensor, stream: int, count: Tensor, draw: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        most = min(self.ahead, 4096 // len(seed))
+        most = min(self.ahead, 1024 // len(seed))  # a larger block leaves the cache and gains nothing
         if most < 2 or seed.device.type != "cpu":  # on an accelerator a captured graph would repeat one row for ever
             return draw(seed, count)
         expected = seed is self._seed and count is self._count

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -81,14 +82,14 @@ def num_lanes(tree: Any) -> int:
 
 def finite_lanes(tree: Any) -> Tensor:
     """Return `[B]` bool: every number of the lane is finite."""
-    finite = None
+    total = None
     for leaf in named_leaves(tree).values():
         if isinstance(leaf, Tensor) and leaf.is_floating_point():
             # the sum is finite exactly when all entries are (states are far from overflow), at one pass over memory
-            lane = leaf.flatten(1).sum(1).isfinite() if leaf.ndim > 1 else leaf.isfinite()
-            finite = lane if finite is None else finite & lane
-    if finite is None:
+            lane = leaf.flatten(1).sum(1) if leaf.ndim > 1 else leaf
+            total = lane if total is None else total + lane
+    if total is None:
         leaf = next(iter(named_leaves(tree).values()))
         device = leaf.device if isinstance(leaf, Tensor) else None
         return torch.ones(len(leaf), dtype=torch.bool, device=device)
-    return finite
+    return total.abs() < math.inf  # half the operators of isfinite()

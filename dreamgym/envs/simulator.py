@@ -176,7 +176,7 @@ class Simulator(Generic[S]):
         """Return the model's transition with diverged lanes held in their last finite state, and which they are."""
         draws = self._blocks.normal(lanes.seed, noise.DYNAMICS, lanes.count, self.model.noise_dim)
         out = self.model.step(lanes.state, action, draws)
-        diverged = ~(finite_lanes(out.state) & out.reward.isfinite() & out.termination.isfinite())
+        diverged = ~finite_lanes({"state": out.state, "reward": out.reward, "termination": out.termination})
         if _any(diverged):
             state = where(diverged, lanes.state, out.state)
             reward, termination = (x.masked_fill(diverged, 0) for x in (out.reward, out.termination))
