@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dreamgym.core.model import WorldModel
+from dreamgym.core.sampling import check_temperature
 from dreamgym.errors import InvalidArgument
 
 S = TypeVar("S")
@@ -58,8 +59,9 @@ def imagine(
         temperature: of the dream.
 
     Raises:
-        InvalidArgument: if `horizon` is not positive, or `noise` is for another horizon.
+        InvalidArgument: if `horizon` or `temperature` is not positive, or `noise` is for another horizon.
     """
+    check_temperature(temperature)
     if horizon < 1:
         raise InvalidArgument(f"horizon is {horizon}; expected at least 1 step.")
     if noise is not None and len(noise) != horizon:

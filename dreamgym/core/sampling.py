@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 
 import torch
 from torch import Tensor
@@ -16,10 +17,9 @@ def check_temperature(temperature: float) -> float:
     Raises:
         InvalidTemperature: if it is not a positive finite number.
     """
-    value = float(temperature)
-    if not (math.isfinite(value) and value > 0):
+    if not isinstance(temperature, numbers.Real) or not 0 < temperature < math.inf:
         raise InvalidTemperature(f"temperature is {temperature!r}; expected a number above 0, 1.0 dreams as learned.")
-    return value
+    return float(temperature)
 
 
 def sample_normal(mean: Tensor, std: Tensor, noise: Tensor, temperature: float = 1.0) -> Tensor:

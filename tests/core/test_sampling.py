@@ -1,0 +1,108 @@
+"""Mixtures and temperature against brute force: frequencies, moments and an independent likelihood."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from dreamgym.core.sampling import check_temperature, mixture_nll, sample_mixture, sample_normal
+from dreamgym.errors import InvalidTemperature
+
+MANY = 200_000
+LOGITS = torch.tensor([[1.0, 0.0, -1.0], [0.3, 2.0, 0.1]])  # [Z, K]
+MEAN = torch.tensor([[-20.0, 0.0, 20.0], [10.0, -10.0, 30.0]])
+STD = torch.tensor([[0.5, 1.0, 0.2], [0.1, 0.7, 1.5]])
+
+
+def draw(temperature: float) -> np.ndarray:
+    """Return `[MANY, Z]` draws of the mixtures above, whose components lie far apart."""
+    many = (x.expand(MANY, -1, -1) for x in (LOGITS, MEAN, STD))
+    noise = torch.randn(MANY, 4, generator=torch.Generator().manual_seed(0))
+    return sample_mixture(*many, noise, temperature).double().numpy()
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+def test_components_are_drawn_as_often_as_their_tempered_weights_say(temperature):
+    draws = draw(temperature)
+    for z in range(2):
+        scaled = LOGITS[z].double().numpy() / temperature
+        weights = np.exp(scaled) / np.exp(scaled).sum()
+        nearest = np.abs(draws[:, z, None] - MEAN[z].numpy()).argmin(1)
+        assert np.bincount(nearest, minlength=3) / MANY == pytest.approx(weights, abs=0.005)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+def test_the_variance_of_a_component_is_multiplied_by_the_temperature(temperature):
+    draws = draw(temperature)
+    for z in range(2):
+        nearest = np.abs(draws[:, z, None] - MEAN[z].numpy()).argmin(1)
+        for k in range(3):
+            own = draws[nearest == k, z]
+            assert own.mean() == pytest.approx(MEAN[z, k].item(), abs=0.03)
+            assert own.var() == pytest.approx(temperature * STD[z, k].item() ** 2, rel=0.05)
+
+
+def test_latent_dimensions_are_drawn_independently():
+    draws = draw(1.0)
+    assert abs(np.corrcoef(draws.T)[0, 1]) < 0.01
+
+
+def test_one_component_is_a_gaussian():
+    noise = torch.randn(7, 6)
+    mean, std = torch.randn(7, 3), torch.rand(7, 3)
+    got = sample_mixture(torch.randn(7, 3, 1), mean[..., None], std[..., None], noise, 1.7)
+    assert torch.allclose(got, sample_normal(mean, std, noise[:, 3:], 1.7))
+    assert torch.allclose(got, mean + std * noise[:, 3:] * math.sqrt(1.7), atol=1e-6)
+
+
+@pytest.mark.parametrize("extreme", [-40.0, -8.0, 8.0, 40.0])
+def test_extreme_noise_still_picks_a_component(extreme):
+    noise = torch.tensor([[extreme, extreme, 0.0, 0.0]])
+    got = sample_mixture(LOGITS[None], MEAN[None], STD[None], noise)
+    assert got.tolist() == [MEAN[:, 0 if extreme < 0 else -1].tolist()]
+
+
+def test_gradients_reach_the_chosen_component_alone():
+    mean, std = MEAN[None].clone().requires_grad_(), STD[None].clone().requires_grad_()
+    noise = torch.tensor([[-9.0, 9.0, 0.5, -2.0]])  # the first component of one latent, the last of the other
+    sample_mixture(LOGITS[None], mean, std, noise, 4.0).sum().backward()
+    assert mean.grad.tolist() == [[[1, 0, 0], [0, 0, 1]]]
+    assert std.grad.tolist() == [[[1.0, 0, 0], [0, 0, -4.0]]]  # offset times sqrt(temperature)
+
+
+@pytest.mark.parametrize("shape", [(2,), (5, 3, 2)])
+def test_the_likelihood_is_that_of_an_independent_computation(shape):
+    generator = torch.Generator().manual_seed(1)
+    logits, mean, log_std = (torch.randn(*shape, 4, generator=generator) for _ in range(3))
+    target = torch.randn(*shape, generator=generator)
+    got = mixture_nll(logits, mean, log_std, target)
+    weights = np.exp(logits.double().numpy())
+    weights /= weights.sum(-1, keepdims=True)
+    std = np.exp(log_std.double().numpy())
+    scaled = (target.double().numpy()[..., None] - mean.double().numpy()) / std
+    density = (weights * np.exp(-0.5 * scaled**2) / (std * np.sqrt(2 * np.pi))).sum(-1)
+    assert got.shape == shape
+    assert got.numpy() == pytest.approx(-np.log(density), abs=1e-5)
+
+
+def test_the_likelihood_is_finite_far_from_every_component():
+    got = mixture_nll(torch.zeros(1, 2), torch.zeros(1, 2), torch.zeros(1, 2), torch.tensor([1e4]))
+    assert got.item() == pytest.approx(0.5e8 + 0.5 * math.log(2 * math.pi), rel=1e-5)
+
+
+def test_the_likelihood_of_one_component_is_a_gaussians():
+    got = mixture_nll(torch.tensor([[3.0]]), torch.tensor([[1.0]]), torch.tensor([[0.5]]), torch.tensor([2.0]))
+    expected = -torch.distributions.Normal(1.0, math.exp(0.5)).log_prob(torch.tensor(2.0))
+    assert got.item() == pytest.approx(expected.item())
+
+
+@pytest.mark.parametrize("bad", [0, -1.5, math.nan, math.inf, "hot", None])
+def test_a_temperature_that_is_no_positive_number_is_refused_by_its_value(bad):
+    with pytest.raises(InvalidTemperature, match=f"temperature is {bad!r}; expected a number above 0"):
+        check_temperature(bad)
+
+
+def test_a_temperature_is_returned_as_a_float():
+    assert check_temperature(2) == check_temperature(np.float32(2)) == 2.0
+    assert isinstance(check_temperature(2), float)
