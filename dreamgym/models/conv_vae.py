@@ -52,6 +52,7 @@ class ConvVae(nn.Module):
             return self._decode_fast(z)
         first = self.up[0]
         assert isinstance(first, nn.ConvTranspose2d)
+        assert first.bias is not None
         # on a 1x1 map a transposed convolution is a matrix product
         x = self.grow(z) @ first.weight.permute(0, 2, 3, 1).flatten(1)  # [B, 5 * 5 * c3], channels last
         x = x.unflatten(1, (KERNELS[0], KERNELS[0], -1)).permute(0, 3, 1, 2) + first.bias[:, None, None]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from gymnasium import Space
 from torch import Tensor, nn
@@ -19,7 +20,8 @@ from dreamgym.core.tree import where
 from dreamgym.errors import InvalidArgument, UnsupportedSpace
 from dreamgym.models.conv_vae import ConvVae
 from dreamgym.models.layers import LSTMCell, masked_mean
-from dreamgym.models.packed import PackedLinear
+from dreamgym.models.one_lane import one_lane_step, one_lane_weights
+from dreamgym.models.packed import Derived, PackedLinear, plain_torch
 
 FEATURES = {"z": ("z",), "zh": ("z", "h"), "zch": ("z", "c", "h")}
 
@@ -111,6 +113,7 @@ class VaeMdnRnn(WorldModel[State], nn.Module):
         self.vae = ConvVae(latent, config.channels)
         self.lstm = LSTMCell(latent + action_dim(action_space), hidden)
         self.heads = PackedLinear(hidden, 3 * config.num_mixtures * latent + 2)  # mixture, reward, termination
+        self._one_lane = Derived(one_lane_weights)
 
     def initial(self, batch_size: int) -> State:
         """Return empty memories; a latent of zeros stands for nothing seen yet."""
@@ -134,13 +137,19 @@ class VaeMdnRnn(WorldModel[State], nn.Module):
         """Return what the dream holds to happen next; reward and termination are read from the new memory."""
         if noise is None:
             noise = torch.randn(len(state.z), self.noise_dim, device=state.z.device)
+        # the loss weighs endings, which multiplies their odds by that weight: the probability is had by dividing them
+        excess = math.log(self.config.ending_weight)
+        if len(state.z) == 1 and self._on_numpy(state.z):
+            lstm, heads = self.lstm, self.heads
+            weights = self._one_lane(torch.float32, lstm.weight, lstm.bias, heads.weight, heads.bias)
+            after, earned, logit = one_lane_step(weights, state.z, state.h, state.c, action, noise, temperature)
+            reward = np.array([earned / self.config.reward_scale], np.float32)
+            ending = np.array([0.5 + 0.5 * math.tanh(0.5 * (logit - excess))], np.float32)
+            return Transition(State(*after), torch.from_numpy(reward), torch.from_numpy(ending))
         h, c = self.lstm.step([state.z, action], state.h, state.c)
         (logits, mean, log_std), reward, termination = self._predict(h)
         z = sample_mixture(logits, mean, log_std.exp(), noise, temperature)
-        reward = reward / self.config.reward_scale
-        # the loss weighs endings, which multiplies their odds by that weight: the probability is had by dividing them
-        termination = (termination - math.log(self.config.ending_weight)).sigmoid()
-        return Transition(State(z, h, c), reward, termination)
+        return Transition(State(z, h, c), reward / self.config.reward_scale, (termination - excess).sigmoid())
 
     def features(self, state: State) -> Tensor:
         """Return `[B, F]`, the parts of the state that the config names."""
@@ -193,6 +202,11 @@ class VaeMdnRnn(WorldModel[State], nn.Module):
         )
         terms = {"latent": latent, "reward": config.reward_weight * error, "termination": surprise}
         return {name: masked_mean(term, mask) for name, term in terms.items()}
+
+    def _on_numpy(self, x: Tensor) -> bool:
+        return (
+            x.device.type == "cpu" and x.dtype == torch.float32 and self.heads.precision == "fp32" and not plain_torch()
+        )
 
     def _predict(self, h: Tensor) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor, Tensor]:
         """Return logits, mean and log-std `[B, Z, K]`, scaled reward `[B]` and weighted termination logit `[B]`."""

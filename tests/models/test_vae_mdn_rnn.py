@@ -1,5 +1,6 @@
 """The 2018 world model: the paper's sizes, the time convention, the losses, calibrated endings."""
 
+import copy
 import math
 
 import numpy as np
@@ -66,13 +67,15 @@ def test_the_contract_is_kept(num_mixtures, action_space):
     check_world_model(make(Config(hidden_dim=32, num_mixtures=num_mixtures, channels=(4, 4, 4, 4)), action_space))
 
 
-@pytest.mark.parametrize("lanes", [2, 9])
-def test_a_step_without_gradients_equals_one_with(lanes):
-    model = make(car_racing())
+@pytest.mark.parametrize("lanes", [1, 2, 9])
+@pytest.mark.parametrize("temperature", [1.0, 1.3])
+@pytest.mark.parametrize("num_mixtures", [1, 5])
+def test_a_step_without_gradients_equals_one_with(lanes, temperature, num_mixtures):
+    model = make(Config(num_mixtures=num_mixtures, channels=(2, 3, 4, 5), reward_scale=0.5))
     state, action, noise = inputs(model, lanes)
-    with_gradients = model.step(state, action, noise, 1.3)
+    with_gradients = model.step(state, action, noise, temperature)
     with torch.no_grad():
-        without = model.step(state, action, noise, 1.3)
+        without = model.step(state, action, noise, temperature)
     for name, leaf in named_leaves(with_gradients).items():
         torch.testing.assert_close(named_leaves(without)[name], leaf.detach(), rtol=0, atol=5e-6)
 
@@ -85,6 +88,31 @@ def test_a_lane_steps_the_same_alone_and_among_others():
         alone = model.step(State(state.z[7:8], state.h[7:8], state.c[7:8]), action[7:8], noise[7:8])
     for name, leaf in named_leaves(alone).items():
         torch.testing.assert_close(leaf, named_leaves(among)[name][7:8], rtol=0, atol=5e-6)
+
+
+@pytest.mark.parametrize("lanes", [1, 9])
+def test_a_step_sees_a_change_of_the_weights(lanes):
+    model = make(car_racing())
+    state, action, noise = inputs(model, lanes)
+    for weight in model.stage_parameters("mdn_rnn"):
+        with torch.no_grad():
+            before = model.step(state, action, noise)
+            weight.add_(0.01)
+            after = model.step(state, action, noise)
+        assert (after.reward - before.reward).abs().max() > 1e-4
+        torch.testing.assert_close(after.reward, model.step(state, action, noise).reward.detach(), rtol=0, atol=5e-6)
+
+
+def test_a_copy_of_the_model_dreams_on_its_own():
+    model = make(car_racing())
+    state, action, noise = inputs(model, 1)
+    with torch.no_grad():
+        before = model.step(state, action, noise)
+        twin = copy.deepcopy(model)
+        twin.heads.bias.add_(1)
+        assert torch.equal(model.step(state, action, noise).reward, before.reward)
+        assert (twin.step(state, action, noise).reward - before.reward - 1).abs() < 1e-5
+    assert set(model.state_dict()) == {name for name, _ in model.named_parameters()}
 
 
 def test_the_latent_of_now_enters_the_memory_with_the_next_action():
