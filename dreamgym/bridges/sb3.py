@@ -98,7 +98,7 @@ class DreamVecEnv(VecEnv):
         # the simulator itself: the shell's infos are arrays for every lane, which SB3 does not read
         lanes, outcome = envs.simulator.step(envs.lanes, action.to(envs.device))
         obs = _numpy(envs.set_state(lanes))
-        reward = np.array(_numpy(outcome.reward)) * np.float32(self.reward_scale)  # a copy: SB3 writes into it
+        reward = _numpy(outcome.reward) * np.float32(self.reward_scale)  # a copy: SB3 writes into it
         terminated, truncated = _numpy(outcome.terminated), _numpy(outcome.truncated)
         done = terminated | truncated
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]

@@ -52,7 +52,7 @@ class View:
         """Return tensors, or dicts of them, as the outside wants them; an array owns its memory."""
         if isinstance(value, dict):
             return {key: self.out(part) for key, part in value.items()}
-        return value if self.output == "torch" or not isinstance(value, Tensor) else np.array(value.cpu())
+        return value if self.output == "torch" or not isinstance(value, Tensor) else value.numpy(force=True).copy()
 
     def pictures(self, state: Any, size: int = 256) -> np.ndarray:
         """Return `[B, H, W, 3]` uint8 pictures for people, enlarged by whole pixels to at least `size` where possible.
