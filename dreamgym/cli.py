@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_format
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -39,6 +40,7 @@ def eval_(
     seed: int = 0,
     variant: str | None = None,
     workers: int = 1,
+    probes: bool = False,
     json: bool = False,
 ) -> int:
     """Score a policy in a dream and in the real environment, episode beside episode.
@@ -51,31 +53,40 @@ def eval_(
         seed: episode i is seeded with this plus i.
         variant: which variant of a registered dream; by default its first.
         workers: processes that play the real episodes.
+        probes: score policies of which everybody knows what they must earn, such as doing nothing, instead of one.
         json: print JSON.
     """
+    from dreamgym.evaluation.probes import probes as score_probes
     from dreamgym.evaluation.transfer import evaluate
 
-    bar = sys.stderr.isatty() and not json
-    figures = evaluate(
-        dream, policy, side=side, episodes=episodes, seed=seed, variant=variant, num_workers=workers, progress=bar
-    )
+    options: dict[str, Any] = {
+        "side": side,
+        "episodes": episodes,
+        "seed": seed,
+        "variant": variant,
+        "num_workers": workers,
+        "progress": sys.stderr.isatty() and not json,
+    }
+    scored = score_probes(dream, **options) if probes else {policy: evaluate(dream, policy, **options)}
     if json:
-        print_json(figures)
+        print_json(scored if probes else scored[policy])
         return 0
-    print(f"{dream}, policy {policy}, {episodes} episodes from seed {seed}")
-    rows = [
-        [
-            name,
-            *(f"{row[key]:.2f}" for key in ("mean", "std", "min", "max", "reward_per_decision")),
-            f"{row['ended']:.0%}",
-        ]
-        for name, row in figures.items()
-    ]
-    if side == "both":
-        gap, each = (figures["dream"][key] - figures["real"][key] for key in ("mean", "reward_per_decision"))
-        rows.append(["dream - real", f"{gap:+.2f}", "", "", "", f"{each:+.2f}", ""])
-    print_table(["return", "mean", "std", "min", "max", "a decision", "terminated"], rows)
+    print(f"{dream}, {episodes} episodes from seed {seed}")
+    print_table(
+        ["policy", "side", "mean return", "std", "min", "max", "a decision", "terminated"],
+        [row for name, figures in scored.items() for row in _score_rows(name, figures)],
+    )
     return 0
+
+
+def _score_rows(name: str, figures: dict[str, dict[str, Any]]) -> list[list[str]]:
+    """Return a row for each side, and one for what the dream promises too much."""
+    keys = ("mean", "std", "min", "max", "reward_per_decision")
+    rows = [["", side, *(f"{f[key]:.2f}" for key in keys), f"{f['ended']:.0%}"] for side, f in figures.items()]
+    if len(figures) == 2:
+        gap, each = (figures["dream"][key] - figures["real"][key] for key in ("mean", "reward_per_decision"))
+        rows.append(["", "dream - real", f"{gap:+.2f}", "", "", "", f"{each:+.2f}", ""])
+    return [[name, *rows[0][1:]], *rows[1:]]
 
 
 def collect(
@@ -156,6 +167,38 @@ def collect(
     return 0
 
 
+def demo(
+    dream: str = "DreamCarRacing-v0",
+    variant: str | None = None,
+    out: Path = Path("runs/demo"),
+    seed: int = 0,
+    episodes: int = 20,
+    minutes: float | None = None,
+    decisions: int | None = None,
+    workers: int = 2,
+    json: bool = False,
+) -> int:
+    """Train a policy inside a dream, score it in the real environment, and draw a video and a plot.
+
+    Args:
+        dream: id of a registered dream, e.g. DreamDodge-v0 (a minute), or a folder that `dreamgym train` wrote.
+        variant: which variant of a registered dream; by default its first.
+        out: folder of the policy, video, plot and figures.
+        seed: of the training; episode i is seeded with this plus i.
+        episodes: how many each policy plays on each side.
+        minutes: of training at most; by default the dream's own choice.
+        decisions: of training at most, all dreams together; by default the dream's own choice.
+        workers: processes that play the real episodes.
+        json: print JSON.
+    """
+    from dreamgym.demo import demo as run_demo
+    from dreamgym.demo import print_demo
+
+    figures = run_demo(dream, variant, out, seed, episodes, minutes, decisions, workers, progress=not json)
+    print_json(figures) if json else print_demo(figures)
+    return 0
+
+
 def doctor(json: bool = False) -> int:
     """Report versions, device, threads and display, and what will go wrong on this machine.
 
@@ -181,15 +224,24 @@ def train_policy(arguments: list[str]) -> int:
     return train_policy(parse(PolicyOptions, "train-policy", arguments))
 
 
+def improve(arguments: list[str]) -> int:
+    """Improve a dream and its policy together: train inside, record outside, repeat."""
+    from dreamgym.cli_improve import run
+
+    return run(arguments)
+
+
 COMMANDS: dict[str, Callable[..., int]] = {
     "list": list_,
+    "demo": demo,
     "collect": collect,
     "train": train,
     "train-policy": train_policy,
     "eval": eval_,
+    "improve": improve,
     "doctor": doctor,
 }
-OWN_PARSER = ("train", "train-policy")  # their options are in libraries that the others do not import
+OWN_PARSER = ("train", "train-policy", "improve")  # their options are in libraries that the others do not import
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -197,6 +249,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         sys.exit(run(arguments))
+    except BrokenPipeError:  # `dreamgym ... | head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
     except (DreamgymError, OSError, gym.error.Error) as error:
         print("error:", " ".join(str(error).split()), file=sys.stderr)
         sys.exit(2)
