@@ -34,18 +34,21 @@ def encode_obs(space: Space[Any], obs: Any, device: torch.device | str | None = 
         device: where the result lies; by default where `obs` lies.
 
     Raises:
-        InvalidObservation: if the shape is not the space's.
+        InvalidObservation: if the shape is not the space's, or a part of a Dict is missing.
     """
     if isinstance(space, spaces.Dict):
+        if missing := [key for key in space if key not in obs]:
+            raise InvalidObservation(f"observation lacks {missing[0]!r}; expected {', '.join(space)}.")
         parts = {key: encode_obs(part, obs[key], device) for key, part in space.items()}
         if any(isinstance(part, dict) for part in parts.values()):
             raise UnsupportedSpace("a Dict inside a Dict is not supported; flatten the observation space first.")
         return parts  # type: ignore[return-value]
     if isinstance(obs, np.ndarray) and not obs.flags.writeable:
         obs = obs.copy()  # recorded frames are read-only maps of a file, of which torch makes no tensor in silence
-    x = torch.as_tensor(obs, device=device)
+    x = _tensor(obs, device)
     if tuple(x.shape[1:]) != tuple(space.shape or ()):
-        raise InvalidObservation(f"observation has shape {tuple(x.shape)}; expected (B, *{space.shape}).")
+        expected = ", ".join(["(B", *map(str, space.shape or ("",))])
+        raise InvalidObservation(f"observation has shape {tuple(x.shape)}; expected {expected.rstrip()}).")
     return _encode(space, x)
 
 
@@ -68,7 +71,7 @@ def encode_action(space: Space[Any], action: Array) -> Tensor:
         space: the space of one action.
         action: `[B, ...]` in env units.
     """
-    return _encode(space, torch.as_tensor(action))
+    return _encode(space, _tensor(action))
 
 
 def decode_action(space: Space[Any], action: Tensor) -> Tensor:
@@ -85,21 +88,29 @@ def action_dim(space: Space[Any]) -> int:
     raise UnsupportedSpace(f"action space {space} is not supported; expected a Box or a Discrete.")
 
 
-def check_action(space: Space[Any], action: Any, num_envs: int, owner: str) -> Array:
-    """Return `action` if it is a batch of valid actions of `num_envs` lanes.
+def check_action(space: Space[Any], action: Any, num_envs: int | None, owner: str) -> Array:
+    """Return `action` if it is a valid action, or a batch of valid actions of `num_envs` lanes.
 
     Values on an accelerator are not looked at, which would make the host wait for the device.
 
     Raises:
-        InvalidActionType: if it is a scalar or no array of numbers.
+        InvalidActionType: if it is no array of numbers, or a scalar where a batch is expected.
         InvalidAction: if shape, dtype or range are not the space's, or a value is not finite.
     """
-    expected = f"{owner} expects {(num_envs, *(space.shape or ()))} {describe(space)}."
+    shape = (() if num_envs is None else (num_envs,)) + (space.shape or ())
+    expected = f"{owner} expects {f'{shape} ' if shape else ''}{describe(space)}."
     if not isinstance(action, Tensor):
-        action = np.asarray(action)
-        if action.ndim == 0 or action.dtype == object:
-            raise InvalidActionType(f"action is {action!r}; {expected}")
-    if tuple(action.shape) != (num_envs, *(space.shape or ())):
+        given = action
+        try:
+            action = np.asarray(action)
+        except ValueError:  # rows of different lengths
+            raise InvalidActionType(f"action is {given!r}; {expected}") from None
+        if action.dtype.kind not in "biuf":
+            what = f"is {given!r}" if action.ndim == 0 and action.dtype == object else f"has dtype {action.dtype}"
+            raise InvalidActionType(f"action {what}; {expected}")
+    if num_envs is not None and action.ndim == 0:
+        raise InvalidActionType(f"action is {action.item()!r}; {expected}")
+    if tuple(action.shape) != shape:
         raise InvalidAction(f"action has shape {tuple(action.shape)}; {expected}")
     if isinstance(space, spaces.Discrete) and not _is_integer(action):
         raise InvalidAction(f"action has dtype {action.dtype}; {expected}")
@@ -111,10 +122,10 @@ def check_action(space: Space[Any], action: Any, num_envs: int, owner: str) -> A
     low, high = _range(space)
     outside = (values < low - 1e-5) | (values > high + 1e-5)  # a float32 policy may round past the edge
     if outside.any():
-        lane = int(np.argwhere(outside)[0][0])
-        raise InvalidAction(
-            f"action of lane {lane} is {values[lane].tolist()}, out of range; {expected} Clip it first."
-        )
+        lane = None if num_envs is None else int(np.argwhere(outside)[0][0])
+        row, whose = (values, "") if lane is None else (values[lane], f" of lane {lane}")
+        advice = " Clip it first." if isinstance(space, spaces.Box) else ""
+        raise InvalidAction(f"action{whose} is {row.tolist()}, out of range; {expected}{advice}")
     return action
 
 
@@ -128,13 +139,19 @@ def describe(space: Space[Any]) -> str:
     return str(space)
 
 
+def _tensor(values: Any, device: torch.device | str | None = None) -> Tensor:
+    if isinstance(values, np.ndarray):
+        values = np.require(values, requirements=["C", "W"])  # torch warns of read-only arrays, refuses reversed ones
+    return torch.as_tensor(values, device=device)
+
+
 def _encode(space: Space[Any], x: Tensor) -> Tensor:
     if isinstance(space, spaces.Discrete):
         return torch.nn.functional.one_hot(x.long() - int(space.start), int(space.n)).float()  # [B, n]
     if is_image(space):
-        return x.permute(0, 3, 1, 2).float().div_(255)  # [B, c, h, w]
+        return x.permute(0, 3, 1, 2).to(torch.float32, copy=True).div_(255)  # [B, c, h, w]
     if isinstance(space, spaces.Box):
-        return x.flatten(1).float()  # [B, n]
+        return x.reshape(len(x), -1).to(torch.float32, copy=True)  # [B, n]
     raise UnsupportedSpace(f"space {space} is not supported; expected a Box, a Discrete, or a Dict of these.")
 
 
@@ -143,9 +160,10 @@ def _decode(space: Space[Any], x: Tensor) -> Tensor:
         return x.argmax(-1) + int(space.start)
     if isinstance(space, spaces.Box):
         x = x.unflatten(1, space.shape) if space.shape else x.squeeze(1)
+        dtype = torch.from_numpy(np.empty(0, space.dtype)).dtype
+        x = x if dtype == torch.float32 else x.double()  # float32 would round the bounds themselves
         low, high = (torch.as_tensor(bound, device=x.device, dtype=x.dtype) for bound in (space.low, space.high))
         x = torch.minimum(torch.maximum(x, low), high)
-        dtype = torch.from_numpy(np.empty(0, space.dtype)).dtype
         return x.to(dtype) if dtype.is_floating_point else x.round().to(dtype)
     raise UnsupportedSpace(f"space {space} is not supported; expected a Box, a Discrete, or a Dict of these.")
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
-from torch import Tensor
 
 from dreamgym.core.codec import check_action, encode_action
 from dreamgym.core.wrapper import WrapSpec
@@ -16,7 +14,7 @@ from dreamgym.envs.open import Model, make_simulator, open_dream
 from dreamgym.envs.simulator import Lanes
 from dreamgym.envs.vector_env import DreamVectorEnv, infos, render_fps
 from dreamgym.envs.view import View
-from dreamgym.errors import InvalidActionType, InvalidArgument, StepBeforeReset
+from dreamgym.errors import InvalidArgument, StepBeforeReset
 from dreamgym.registry import DREAMS
 
 
@@ -99,9 +97,11 @@ class DreamEnv(gym.Env[Any, Any]):
         lanes = self.lanes
         if bool(lanes.done[0]):
             raise StepBeforeReset("the episode has ended; call reset() before the next step().")
-        batch = _one_row(action)
-        encoded = encode_action(self.action_space, check_action(self.action_space, batch, 1, self._owner()))
-        self._lanes, outcome = self.simulator.step(lanes, encoded.to(self.device))
+        owner = self.spec.id if self.spec is not None else self.dream.name
+        action = check_action(self.action_space, action, None, owner)
+        self._lanes, outcome = self.simulator.step(
+            lanes, encode_action(self.action_space, action[None]).to(self.device)
+        )
         reward, terminated, truncated = outcome.reward[0], outcome.terminated[0], outcome.truncated[0]
         info = {key: value[0] for key, value in infos(outcome, self.view).items()}
         if self.view.output == "numpy":
@@ -159,16 +159,3 @@ class DreamEnv(gym.Env[Any, Any]):
     def _observation(self) -> Any:
         batch = self.view.observe(self.lanes.state)
         return {key: part[0] for key, part in batch.items()} if isinstance(batch, dict) else batch[0]
-
-    def _owner(self) -> str:
-        return self.spec.id if self.spec is not None else self.dream.name
-
-
-def _one_row(action: Any) -> Any:
-    """Return an action as a batch of one."""
-    if isinstance(action, Tensor):
-        return action[None]
-    try:
-        return np.asarray(action)[None]
-    except ValueError as error:
-        raise InvalidActionType(f"action is {action!r}; expected an array of numbers.") from error
