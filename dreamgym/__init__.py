@@ -92,7 +92,7 @@ if "Dodge-v0" not in gym.registry:  # a reloaded module would make Gymnasium war
         vector_entry_point="dreamgym.real.dodge:DodgeVectorEnv",
         max_episode_steps=300,
     )
-    gym.register("CarRacing64-v0", entry_point="dreamgym.real.car_racing:make")
+    gym.register("CarRacing64-v0", entry_point="dreamgym.real.car_racing:make", max_episode_steps=250)
     gym.register(
         "DreamEnv-v0",
         entry_point="dreamgym.envs.env:DreamEnv",

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from dreamgym.real.car_pixels import CarPixels
 
 ACTION_REPEAT = 4
-MAX_DECISIONS = 250  # 1,000 frames, Gymnasium's own limit
 
 DRIVERS: dict[str, Callable[[], Driver]] = {
     "pursuit": Pursuit,
@@ -44,8 +43,8 @@ PROBES = {"nothing": "constant:0,0,0", "full gas": "constant:0,1,0"}
 """Policies whose score in a dream shows its holes, as `dreamgym eval` takes them."""
 
 
-def make(render_mode: str | None = None, max_episode_steps: int = MAX_DECISIONS) -> gym.Env:
-    """Return CarRacing-v3 as its dreams show it.
+def make(render_mode: str | None = None) -> gym.Env:
+    """Return CarRacing-v3 as its dreams show it, without a time limit; `gym.make("CarRacing64-v0")` sets 250 decisions.
 
     A step is one decision: the action holds for 4 frames (fewer where the episode ends), rewards are summed and only
     the last frame is drawn. Observations are `[64, 64, 3]` uint8, the env's 96x96 averaged by area, status bar and all.
@@ -57,7 +56,6 @@ def make(render_mode: str | None = None, max_episode_steps: int = MAX_DECISIONS)
 
     Args:
         render_mode: None, "rgb_array" (600x400, one picture a decision) or "human" (a window, every frame).
-        max_episode_steps: decisions until `truncated`.
 
     Raises:
         MissingExtra: if Box2D or pygame is not installed.
@@ -69,8 +67,7 @@ def make(render_mode: str | None = None, max_episode_steps: int = MAX_DECISIONS)
             from dreamgym.real.car_pixels import CarPixels
     except (ImportError, gym.error.DependencyNotInstalled) as error:
         raise MissingExtra("the real CarRacing", "Box2D", "box2d") from error
-    env = gym.wrappers.OrderEnforcing(CarDecisions(CarPixels(render_mode=render_mode)))
-    return gym.wrappers.TimeLimit(env, max_episode_steps)
+    return CarDecisions(CarPixels(render_mode=render_mode))
 
 
 class CarDecisions(gym.Wrapper):

@@ -6,9 +6,11 @@ import copy
 import subprocess
 import sys
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
+import dreamgym  # noqa: F401  registers the env
 from dreamgym.errors import MissingExtra
 from dreamgym.real import car_drivers
 from dreamgym.real.car_racing import DRIVERS, MIXTURE, make, shrink
@@ -103,7 +105,7 @@ def test_the_end_of_a_lap_is_truncated_and_not_terminated(env):
 
 
 def test_the_time_limit_counts_decisions():
-    short = make(max_episode_steps=3)
+    short = gym.make("CarRacing64-v0", max_episode_steps=3)
     short.reset(seed=0)
     ends = [short.step(np.zeros(3, np.float32))[2:4] for _ in range(3)]
     assert ends == [(False, False), (False, False), (False, True)]
