@@ -43,8 +43,6 @@ def encode_obs(space: Space[Any], obs: Any, device: torch.device | str | None = 
         if any(isinstance(part, dict) for part in parts.values()):
             raise UnsupportedSpace("a Dict inside a Dict is not supported; flatten the observation space first.")
         return parts  # type: ignore[return-value]
-    if isinstance(obs, np.ndarray) and not obs.flags.writeable:
-        obs = obs.copy()  # recorded frames are read-only maps of a file, of which torch makes no tensor in silence
     x = _tensor(obs, device)
     if tuple(x.shape[1:]) != tuple(space.shape or ()):
         expected = ", ".join(["(B", *map(str, space.shape or ("",))])
