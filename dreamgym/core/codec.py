@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -149,7 +150,7 @@ def _encode(space: Space[Any], x: Tensor) -> Tensor:
     if is_image(space):
         return x.permute(0, 3, 1, 2).to(torch.float32, copy=True).div_(255)  # [B, c, h, w]
     if isinstance(space, spaces.Box):
-        return x.reshape(len(x), -1).to(torch.float32, copy=True)  # [B, n]
+        return x.reshape(len(x), math.prod(space.shape)).to(torch.float32, copy=True)  # [B, n], B may be 0
     raise UnsupportedSpace(f"space {space} is not supported; expected a Box, a Discrete, or a Dict of these.")
 
 

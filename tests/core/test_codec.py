@@ -234,3 +234,7 @@ def test_a_single_button_may_be_any_kind_of_integer(action):
 def test_the_leaves_of_an_encoded_dict_are_tensors_on_the_asked_device():
     encoded = encode_obs(BOTH, {key: samples(part) for key, part in BOTH.items()}, device="meta")
     assert {leaf.device.type for leaf in named_leaves(encoded).values()} == {"meta"}
+
+
+def test_a_batch_of_no_actions_keeps_its_width() -> None:
+    assert encode_action(spaces.Box(-1, 1, (3,)), np.zeros((0, 3), np.float32)).shape == (0, 3)
