@@ -28,7 +28,7 @@ from dreamgym.core.policy import Policy, check_policy, save_policy
 from dreamgym.core.policy import load_policy as load_policy_file
 from dreamgym.core.spaces import space_from_json, space_to_json
 from dreamgym.core.starts import StartBank
-from dreamgym.core.tree import from_named_leaves, named_leaves, to_device
+from dreamgym.core.tree import clone, from_named_leaves, named_leaves, to_device
 from dreamgym.errors import CorruptDream, ForeignDream, InvalidModel, UnknownName
 from dreamgym.registry import DREAMS, MODELS
 
@@ -193,7 +193,7 @@ def save_dream(
         (temporary / "config.json").write_text(json.dumps(config, indent=2) + "\n")
         weights = {k: v.half() if half and v.dtype == torch.float32 else v for k, v in model.state_dict().items()}
         save_file({k: v.cpu().contiguous() for k, v in weights.items()}, temporary / "weights.safetensors")
-        leaves = named_leaves(to_device(starts.states, "cpu"))
+        leaves = named_leaves(clone(to_device(starts.states, "cpu")))  # leaves that share memory are not saved
         save_file({**leaves, "is_first": starts.is_first.cpu()}, temporary / "starts.safetensors")
         if policy is not None:
             shutil.copyfile(policy, temporary / POLICY)
