@@ -383,14 +383,17 @@ def test_exploration_stays_above_its_floor() -> None:
     assert algorithm.policy.log_std.tolist() == pytest.approx([-1.8])
 
 
-def test_train_ppo_goes_on_with_an_earlier_algorithm() -> None:
+def test_train_ppo_goes_on_with_an_earlier_algorithm_in_another_dream() -> None:
     algorithm, _ = train_ppo(target(), decisions=20 * 512, lanes=32, horizon=8, config=TINY)
     before = algorithm.policy.action_net.weight.clone()
-    again, curve = train_ppo(target(), decisions=512, lanes=32, horizon=8, config=TINY, algorithm=algorithm)
+    again, curve = train_ppo(
+        target(termination=1.0), decisions=512, lanes=32, horizon=8, config=TINY, algorithm=algorithm
+    )
     assert again is algorithm
     assert not torch.equal(before, algorithm.policy.action_net.weight)
     assert [row.decisions for row in curve] == [512]
     assert curve[0].reward > 0.8
+    assert curve[0].episode_length == 1
 
 
 def test_progress_can_end_the_training() -> None:
