@@ -175,8 +175,7 @@ def _search(num_weights: int, population: int, sigma: float, seed: int) -> Any:
     rng = np.random.default_rng(seed)
     options = {
         "popsize": population,
-        "seed": np.nan,  # leaves numpy's global generator alone; pycma would also take 0 for "by the clock"
-        "randn": lambda rows, columns: rng.standard_normal((rows, columns)),
+        "randn": lambda rows, columns: rng.standard_normal((rows, columns)),  # its seed 0 means "by the clock"
         "verbose": -9,
     }
     return cma.CMAEvolutionStrategy(np.zeros(num_weights), sigma, options)
