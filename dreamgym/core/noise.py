@@ -75,40 +75,43 @@ class Blocks:
 
     Args:
         ahead: the largest number of steps that are made at once.
+        numbers: the largest number of numbers that are made at once; more than these leave the processor's cache.
     """
 
-    def __init__(self, ahead: int = 64) -> None:
-        self.ahead = ahead
+    def __init__(self, ahead: int = 64, numbers: int = 2**17) -> None:
+        self.ahead, self.numbers = ahead, numbers
         self._seed: Tensor | None = None
         self._count: Tensor | None = None
-        self._steps = self._offset = 0
-        self._rows: dict[int, Tensor] = {}  # stream -> [steps, B, width]
+        self._now = 0
+        self._blocks: dict[int, tuple[int, Tensor]] = {}  # stream -> step of the first row, rows [steps, B, ...]
 
     def uniform(self, seed: Tensor, stream: int, count: Tensor) -> Tensor:
         """Return what the module's `uniform` returns."""
-        return self._row(seed, stream, count, lambda s, c: uniform(s, stream, c))
+        return self._row(seed, stream, count, 1, lambda s, c: uniform(s, stream, c))
 
     def normal(self, seed: Tensor, stream: int, count: Tensor, width: int) -> Tensor:
         """Return what the module's `normal` returns."""
-        return self._row(seed, stream, count, lambda s, c: normal(s, stream, c, width))
+        return self._row(seed, stream, count, width, lambda s, c: normal(s, stream, c, width))
 
     def advance(self, seed: Tensor, count: Tensor) -> Tensor:
         """Return `count + 1` and expect it in the next call."""
         after = count + 1
         if seed is self._seed and count is self._count:
-            self._count, self._offset = after, self._offset + 1
+            self._count, self._now = after, self._now + 1
         return after
 
-    def _row(self, seed: Tensor, stream: int, count: Tensor, draw: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        most = min(self.ahead, 1024 // len(seed))  # a larger block leaves the cache and gains nothing
+    def _row(
+        self, seed: Tensor, stream: int, count: Tensor, width: int, draw: Callable[[Tensor, Tensor], Tensor]
+    ) -> Tensor:
+        most = min(self.ahead, self.numbers // (len(seed) * width))
         if most < 2 or seed.device.type != "cpu":  # on an accelerator a captured graph would repeat one row for ever
             return draw(seed, count)
-        expected = seed is self._seed and count is self._count
-        if not expected or self._offset >= self._steps:
-            self._steps = min(2 * self._steps, most) if expected else 1
-            self._seed, self._count, self._offset, self._rows = seed, count, 0, {}
-        if stream not in self._rows:
-            later = torch.arange(self._steps) - self._offset  # rows already passed are never read
-            counts = (count[None] + later[:, None]).flatten()  # [steps * B]
-            self._rows[stream] = draw(seed.repeat(self._steps), counts).unflatten(0, (self._steps, len(seed)))
-        return self._rows[stream][self._offset]
+        if seed is not self._seed or count is not self._count:
+            self._seed, self._count, self._now, self._blocks = seed, count, 0, {}
+        first, rows = self._blocks.get(stream, (self._now, seed[:0]))
+        if self._now - first >= len(rows):
+            first, steps = self._now, min(2 * len(rows) or 1, most)
+            counts = (count + torch.arange(steps)[:, None]).flatten()  # [steps * B]
+            rows = draw(seed.repeat(steps), counts).unflatten(0, (steps, len(seed)))
+            self._blocks[stream] = first, rows
+        return rows[self._now - first]
