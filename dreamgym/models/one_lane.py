@@ -21,6 +21,7 @@ def one_lane_weights(dtype: torch.dtype, *weights: Tensor) -> list[np.ndarray]:
     return [np.ascontiguousarray(lstm.T), np.ascontiguousarray(heads.T), heads_bias.copy()]
 
 
+@np.errstate(over="ignore", invalid="ignore")  # a dream that diverges does so as silently as in torch
 def one_lane_step(
     weights: list[np.ndarray], z: Tensor, h: Tensor, c: Tensor, action: Tensor, noise: Tensor, temperature: float
 ) -> tuple[tuple[Tensor, Tensor, Tensor], float, float]:

@@ -353,3 +353,14 @@ def test_other_observations_are_refused(space):
 def test_unknown_features_are_refused():
     with pytest.raises(InvalidArgument, match="features is 'hz'; expected one of 'z', 'zh', 'zch'"):
         make(Config(features="hz"))
+
+
+@pytest.mark.parametrize("lanes", [1, 4])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_lane_that_diverged_stays_so_without_a_warning(lanes, value):
+    model = make(car_racing())
+    state, action, noise = inputs(model, lanes)
+    with torch.no_grad():
+        model.heads.bias[320:480] = 1000.0  # the log-std: its exponential overflows
+        assert not model.step(state, action, noise).state.z.isfinite().all()
+        assert not model.step(State(state.z + value, state.h, state.c), action, noise).reward.isfinite().any()
