@@ -97,35 +97,39 @@ def check_action(space: Space[Any], action: Any, num_envs: int | None, owner: st
         InvalidAction: if shape, dtype or range are not the space's, or a value is not finite.
     """
     shape = (() if num_envs is None else (num_envs,)) + (space.shape or ())
-    expected = f"{owner} expects {f'{shape} ' if shape else ''}{describe(space)}."
+    given = action
     if not isinstance(action, Tensor):
-        given = action
         try:
             action = np.asarray(action)
         except ValueError:  # rows of different lengths
-            raise InvalidActionType(f"action is {given!r}; {expected}") from None
+            raise InvalidActionType(f"action is {given!r}; {_expected(space, shape, owner)}") from None
         if action.dtype.kind not in "biuf":
             what = f"is {given!r}" if action.ndim == 0 and action.dtype == object else f"has dtype {action.dtype}"
-            raise InvalidActionType(f"action {what}; {expected}")
+            raise InvalidActionType(f"action {what}; {_expected(space, shape, owner)}")
     if num_envs is not None and action.ndim == 0:
-        raise InvalidActionType(f"action is {action.item()!r}; {expected}")
+        raise InvalidActionType(f"action is {action.item()!r}; {_expected(space, shape, owner)}")
     if tuple(action.shape) != shape:
-        raise InvalidAction(f"action has shape {tuple(action.shape)}; {expected}")
+        raise InvalidAction(f"action has shape {tuple(action.shape)}; {_expected(space, shape, owner)}")
     if isinstance(space, spaces.Discrete) and not _is_integer(action):
-        raise InvalidAction(f"action has dtype {action.dtype}; {expected}")
+        raise InvalidAction(f"action has dtype {action.dtype}; {_expected(space, shape, owner)}")
     if isinstance(action, Tensor) and action.device.type != "cpu":
         return action
     values = np.asarray(action.detach()) if isinstance(action, Tensor) else action
-    if not np.isfinite(values).all():
-        raise InvalidAction(f"action holds {values[~np.isfinite(values)].flat[0]}; {expected}")
+    finite = np.isfinite(values)
+    if not finite.all():
+        raise InvalidAction(f"action holds {values[~finite].flat[0]}; {_expected(space, shape, owner)}")
     low, high = _range(space)
     outside = (values < low - 1e-5) | (values > high + 1e-5)  # a float32 policy may round past the edge
     if outside.any():
         lane = None if num_envs is None else int(np.argwhere(outside)[0][0])
         row, whose = (values, "") if lane is None else (values[lane], f" of lane {lane}")
         advice = " Clip it first." if isinstance(space, spaces.Box) else ""
-        raise InvalidAction(f"action{whose} is {row.tolist()}, out of range; {expected}{advice}")
+        raise InvalidAction(f"action{whose} is {row.tolist()}, out of range; {_expected(space, shape, owner)}{advice}")
     return action
+
+
+def _expected(space: Space[Any], shape: tuple[int, ...], owner: str) -> str:
+    return f"{owner} expects {f'{shape} ' if shape else ''}{describe(space)}."
 
 
 def describe(space: Space[Any]) -> str:
