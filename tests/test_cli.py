@@ -1,0 +1,306 @@
+"""The command line: what each command prints, and the one line that it prints when something is wrong."""
+
+import json
+import re
+import subprocess
+import sys
+from inspect import signature
+from pathlib import Path
+
+import gymnasium as gym
+import pytest
+from tiny import save_tiny_dream, save_tiny_policy
+
+from dreamgym import cli
+from dreamgym.registry import DREAMS, register_dream
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return save_tiny_dream(tmp_path_factory.mktemp("dreams") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def policy(folder):
+    return save_tiny_policy(folder.parent / "policy.safetensors", folder)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    out = tmp_path_factory.mktemp("data") / "dodge"
+    with pytest.raises(SystemExit):
+        cli.main(["collect", "Dodge-v0", "--out", str(out), "--episodes", "6", "--driver", "random"])
+    return out
+
+
+@pytest.fixture
+def registered(folder):
+    scores = {"real": {"mean": 31.5, "std": 2.25, "episodes": 20}}
+    scored = save_tiny_dream(folder.parent / "scored", scores=scores)
+    variants = {"tiny": scored, "huge": folder.parent / "absent"}
+    register_dream("DreamToy-v0", variants=variants, real="dreamgym.real.dodge:make", max_episode_steps=40)
+    yield "DreamToy-v0"
+    del DREAMS["DreamToy-v0"], gym.registry["DreamToy-v0"]
+
+
+@pytest.fixture
+def run(capsys):
+    """Run a command line in this process and return its exit status, output and errors."""
+
+    def run(*arguments):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as exit_:
+            cli.main([str(argument) for argument in arguments])
+        return exit_.value.code, *capsys.readouterr()
+
+    return run
+
+
+def small(data, out):
+    """Return the arguments of a training that takes a second."""
+    sizes = ["--model.latent-dim", "4", "--model.hidden-dim", "8", "--model.channels", "4", "4", "8", "8"]
+    steps = ["--vae.steps", "4", "--mdn-rnn.steps", "4", "--mdn-rnn.sequence-length", "8", "--log-every", "2"]
+    return ["train", "--data", str(data), "--out", str(out), "--starts", "12", "--no-tensorboard", *sizes, *steps]
+
+
+def test_help_lists_every_command_with_what_it_does(run):
+    status, out, _ = run("--help")
+    assert status == 0
+    for name, function in cli.COMMANDS.items():
+        assert f"  {name} " in out
+        assert function.__doc__.splitlines()[0] in out
+    assert run() == (0, out, "")
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("list", ["--json"]),
+        ("collect", ["ENV", "--out", "--episodes", "--steps", "--driver", "--policy", "--noise", "--workers"]),
+        ("train", ["--data", "--out", "--model", "--from", "--only", "--no-resume", "--model.latent-dim", "--vae.steps",
+                   "--mdn-rnn.learning-rate", "--device", "--checkpoint-every"]),
+        ("train-policy", ["ID", "--out", "--algo {ppo,cma}", "--decisions", "--ppo.gamma", "--cma.population"]),
+        ("eval", ["ID", "--policy", "--side {both,real,dream}", "--episodes", "--seed", "--variant", "--workers"]),
+        ("improve", ["ID", "--data", "--out", "--rounds", "--only", "--wrap", "--train.device"]),
+        ("doctor", ["--json"]),
+    ],
+)  # fmt: skip
+def test_help_of_a_command_names_its_options(run, command, options):
+    status, out, _ = run(command, "--help")
+    assert status == 0
+    assert f"usage: dreamgym {command} [-h]" in out
+    assert [option for option in options if option not in out] == []
+
+
+@pytest.mark.parametrize("function", [cli.list_, cli.collect, cli.eval_, cli.doctor])
+def test_every_option_is_explained(function):
+    assert [name for name in signature(function).parameters if f"\n        {name}: " not in function.__doc__] == []
+
+
+def test_listing_and_helping_import_no_torch():
+    code = """
+import sys
+from dreamgym import cli
+for arguments in (["--help"], ["list"], ["list", "--json"], ["eval", "--help"], ["collect", "--help"]):
+    try:
+        cli.run(arguments)
+    except SystemExit as exit:
+        assert not exit.code
+assert "torch" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, capture_output=True)
+
+
+def test_the_module_is_the_command():
+    done = subprocess.run([sys.executable, "-m", "dreamgym", "evall"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: unknown command 'evall'; available: collect, ")
+    assert done.stderr.endswith("Did you mean 'eval'?\n")
+
+
+def test_the_version_is_printed(run):
+    import dreamgym
+
+    assert run("--version") == (0, f"{dreamgym.__version__}\n", "")
+
+
+def test_list_shows_dreams_with_their_size_and_score(run, registered):
+    status, out, _ = run("list", "--json")
+    found = json.loads(out)
+    rows = {row["variant"]: row for row in found["dreams"] if row["id"] == registered}
+    assert status == 0
+    assert rows["tiny"]["family"] == "vae_mdn_rnn"
+    assert rows["tiny"]["bytes"] == sum(path.stat().st_size for path in DREAMS[registered].folder().iterdir())
+    assert not rows["huge"]["present"]
+    assert "vae_mdn_rnn" in found["models"]
+    assert "temperature" in found["wrappers"]
+    _, out, _ = run("list")
+    (line,) = (line for line in out.splitlines() if "  tiny  " in line)
+    assert line.split()[:3] == [registered, "tiny", "vae_mdn_rnn"]
+    assert line.endswith("31.5 +- 2.2 (20 episodes)")
+
+
+def test_eval_prints_the_figures_of_both_sides_as_json(run, folder, policy):
+    command = ("eval", folder, "--policy", policy, "--episodes", 3, "--seed", 5, "--json")
+    status, out, _ = run(*command)
+    figures = json.loads(out)
+    assert status == 0
+    assert list(figures) == ["real", "dream"]
+    for side in figures.values():
+        assert {"mean", "std", "min", "max", "episodes"} <= set(side)
+        assert side["episodes"] == 3
+        assert side["mean"] == pytest.approx(sum(side["returns"]) / 3)
+    assert run(*command)[1] == out
+    assert json.loads(run(*command[:-2], 6, "--json")[1]) != figures
+
+
+@pytest.mark.parametrize("side", ["real", "dream"])
+def test_eval_plays_one_side_alone(run, folder, side):
+    _, out, _ = run("eval", folder, "--policy", "random", "--episodes", 2, "--side", side, "--json")
+    assert list(json.loads(out)) == [side]
+
+
+def test_eval_prints_a_table_with_the_gap(run, folder):
+    command = ("eval", folder, "--policy", "constant:0", "--episodes", 2)
+    figures = json.loads(run(*command, "--json")[1])
+    head, titles, real, dream, gap = run(*command)[1].splitlines()
+    assert head == f"{folder}, 2 episodes from seed 0"
+    assert titles.split()[:4] == ["policy", "side", "mean", "return"]
+    assert real.split()[:3] == ["constant:0", "real", f"{figures['real']['mean']:.2f}"]
+    assert dream.split()[:2] == ["dream", f"{figures['dream']['mean']:.2f}"]
+    assert gap.split()[:4] == ["dream", "-", "real", f"{figures['dream']['mean'] - figures['real']['mean']:+.2f}"]
+
+
+def test_eval_scores_the_probes(run, folder):
+    _, out, _ = run("eval", folder, "--probes", "--episodes", 1, "--side", "real", "--json")
+    assert list(json.loads(out)) == ["nothing", "always left", "random"]
+
+
+def test_collect_prints_a_row_for_each_driver_and_continues(run, tmp_path):
+    command = ("collect", "Dodge-v0", "--out", tmp_path / "d", "--episodes", 8, "--driver", "idle=1,random=1")
+    status, out, _ = run(*command)
+    assert status == 0
+    titles, *rows, hint = out.splitlines()
+    assert titles.split() == ["driver", "episodes", "steps", "mean", "return", "std"]
+    assert [row.split()[0] for row in rows] == ["idle", "random", "all"]
+    assert rows[-1].split()[1] == "8"
+    assert hint.endswith(f"dreamgym train --data {tmp_path / 'd'} --out DREAM")
+    found = json.loads(run(*command, "--json")[1])
+    assert found["episodes"] == 8
+    assert set(found["drivers"]) == {"idle", "random"}
+
+
+def test_collect_records_with_a_policy(run, folder, policy, tmp_path):
+    out = tmp_path / "d"
+    command = ("collect", "Dodge-v0", "--out", out, "--episodes", 2, "--policy", policy, "--dream", folder, "--json")
+    assert set(json.loads(run(*command)[1])["drivers"]) == {"policy"}
+    mixed = (*command, "--driver", "policy=1,idle=1", "--seed", 10, "--noise", "0.5", "--random-share", "0.2")
+    assert set(json.loads(run(*mixed)[1])["drivers"]) <= {"policy", "idle"}
+
+
+def test_train_writes_a_dream_that_acts_ships_a_policy_and_is_trained_further(run, data, tmp_path):
+    out = tmp_path / "runs" / "dream"
+    status, printed, _ = run(*small(data, out), "--json")
+    assert status == 0
+    assert json.loads(printed)["steps"] == {"vae": 4, "mdn_rnn": 4}
+    env = gym.make("DreamEnv-v0", model=str(out))
+    env.reset(seed=0)
+    card = env.unwrapped.dream.card
+    assert (card["id"], card["real"], card["max_episode_steps"]) == ("dream", "Dodge-v0", 300)
+    assert card["data"]["episodes"] == 6
+    assert card["command"].startswith(f"dreamgym train --data {data} --out {out}")
+
+    assert run("train-policy", out, "--decisions", 64, "--lanes", 8, "--ppo.rollout", 4, "--ppo.minibatch", 32)[0] == 0
+    assert run("eval", out, "--episodes", 1, "--side", "dream")[0] == 0
+
+    before = (out / "weights.safetensors").read_bytes()
+    assert run(*small(data, out))[0] == 0
+    assert (out / "weights.safetensors").read_bytes() == before  # nothing was left to train
+    assert (out / "training" / "checkpoints").is_dir()
+
+    further = tmp_path / "further"
+    command = ["train", "--data", str(data), "--out", str(further), "--from", str(out), "--only", "mdn_rnn"]
+    command += ["--mdn-rnn.steps", "2", "--mdn-rnn.sequence-length", "8", "--starts", "12", "--json"]
+    assert json.loads(run(*command)[1])["steps"] == {"mdn_rnn": 2}
+    old, new = (gym.make("DreamEnv-v0", model=str(f)).unwrapped.dream.model.state_dict() for f in (out, further))
+    changed = {name.partition(".")[0] for name in old if not old[name].equal(new[name])}
+    assert changed == {"lstm", "heads"}
+
+
+def test_train_policy_evolves_a_controller_into_a_file(run, folder, tmp_path):
+    pytest.importorskip("cma")
+    file = tmp_path / "controller.safetensors"
+    options = ["--cma.generations", 2, "--cma.population", 4, "--cma.rollouts", 2, "--cma.horizon", 5]
+    wrap = ["--wrap", "temperature:temperature=1.15"]
+    _, out, _ = run("train-policy", folder, "--algo", "cma", "--out", file, *options, *wrap, "--json")
+    assert len(json.loads(out)["curve"]) == 2
+    assert run("eval", folder, "--policy", file, "--episodes", 1, "--side", "dream")[0] == 0
+
+
+WRONG = [
+    ("eval DreamTyo-v0", "unknown dream 'DreamTyo-v0'; available: .*Did you mean 'DreamToy-v0'?"),
+    (
+        "eval DreamToy-v0 --variant tny",
+        "unknown variant of DreamToy-v0 'tny'; available: huge, tiny. Did you mean 'tiny'?",
+    ),
+    ("eval DreamToy-v0", "scored ships no policy; train one and give its file"),
+    ("eval FOLDER --policy best.safetensors", "no policy at best.safetensors; expected 'shipped', 'random', 'const"),
+    ("eval FOLDER --policy constant:7", "policy is 'constant:7'; tiny expects 1 of integers 0..2"),
+    ("eval FOLDER --policy random --episodes 0", "episodes is 0; expected at least 1"),
+    ("eval FOLDER --policy random --workers 0", "num_workers is 0; expected at least 1"),
+    ("eval OTHER --policy POLICY", "the policy was trained in tiny with weights .*Train it in this dream"),
+    ("eval DATA --policy random", "has no card.toml; expected a folder that `dreamgym train` or save_dream wrote"),
+    ("collect Dogde-v0 --out OUT --episodes 2", "Environment `Dogde` doesn't exist"),
+    ("collect Dodge-v0 --out OUT", "neither episodes nor steps is given; say how much to record"),
+    ("collect Dodge-v0 --out OUT --episodes 0", "episodes is 0; expected at least 1"),
+    ("collect Dodge-v0 --out OUT --episodes 2 --driver evasiv", "unknown driver 'evasiv'.*Did you mean 'evasive'?"),
+    ("collect Dodge-v0 --out OUT --episodes 2 --driver idle=x", "driver is 'idle=x'; expected NAME, or NAME=SHARE"),
+    ("collect Dodge-v0 --out OUT --episodes 2 --policy POLICY", "dream is None; give both, or neither"),
+    ("collect Dodge-v0 --out OUT --episodes 2 --policy POLICY --dream OTHER", "other has weights .*Train it in this"),
+    (
+        "collect CartPole-v1 --out DATA --episodes 2",
+        "observation_space is Box.*but .*dodge holds episodes of Box.*; record into another folder",
+    ),
+    ("train --data NOWHERE --out OUT", "is no dataset: it has no dataset.json. Record one with `dreamgym collect`"),
+    ("train --data DATA --out OUT --model vae_mdn_rn", "unknown world model 'vae_mdn_rn'.*Did you mean 'vae_mdn_rnn'?"),
+    ("train --data DATA --out OUT --only mdn_rn", "unknown stage 'mdn_rn'; available: mdn_rnn, vae. Did you mean"),
+    ("train --data DATA --out OUT --from DreamTyo-v0", "unknown dream 'DreamTyo-v0'"),
+    ("train --data DATA --out OUT --from FOLDER --model.hidden-dim 9", "weights of tiny do not fit other sizes"),
+    ("train --data DATA --out OUT --device cuda:7", "device is 'cuda:7', which is not to be had here"),
+    ("train-policy FOLDER --out policy.zip", "out is policy.zip; expected a file name that ends in .safetensors"),
+    ("train-policy FOLDER --wrap tent:peak", "wrap is 'tent:peak'; expected NAME:KEY=NUMBER, e.g. tent:peak=4.2"),
+    ("train-policy FOLDER --wrap tnt:peak=4", "unknown wrapper 'tnt'.*Did you mean 'tent'?"),
+    ("train-policy FOLDER --decisions 0", "decisions is 0; expected at least 1"),
+    ("improve FOLDER --data DATA --out OUT --only mdn", "unknown stage 'mdn'; available: mdn_rnn, vae"),
+]
+
+
+@pytest.mark.parametrize(("command", "message"), WRONG, ids=[command for command, _ in WRONG])
+def test_what_is_wrong_is_said_in_one_line(run, command, message, folder, policy, data, registered, tmp_path):
+    other = save_tiny_dream(tmp_path / "other", seed=1) if "OTHER" in command else None
+    places = {"FOLDER": folder, "POLICY": policy, "DATA": data, "OTHER": other, "NOWHERE": tmp_path / "nowhere"}
+    arguments = [places.get(part, tmp_path / "out" if part == "OUT" else part) for part in command.split()]
+    status, out, error = run(*arguments)
+    assert status == 2
+    assert out == ""
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert re.search(message.replace("?", r"\?"), error), error
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_option_that_does_not_exist_is_named(run, folder):
+    status, _, error = run("eval", folder, "--episode", "3")
+    assert status == 2
+    assert "--episode" in error
+
+
+def test_an_interrupted_command_says_so(run, monkeypatch):
+    def interrupted(arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(cli.COMMANDS, "train", interrupted)
+    assert run("train") == (130, "", "interrupted\n")
