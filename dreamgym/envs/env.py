@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
 
 from dreamgym.core.codec import check_action, encode_action
 from dreamgym.core.wrapper import WrapSpec
-from dreamgym.envs.open import Model, make_simulator, open_dream
+from dreamgym.envs.open import Model, lane_seed, make_simulator, open_dream, time_limit
 from dreamgym.envs.simulator import Lanes
 from dreamgym.envs.vector_env import DreamVectorEnv, infos, render_fps
 from dreamgym.envs.view import View
@@ -29,11 +30,9 @@ class DreamEnv(gym.Env[Any, Any]):
         wrap: model wrappers, `[(name, kwargs), ...]`, the innermost first.
         starts: begin in "all" recorded situations, or only in those that open an episode ("first").
         termination: "draw" ends the episode with the model's probability, "threshold" where it exceeds 0.5.
-        max_episode_steps: the time limit; by default the card's, except where `gym.make` sets it for a registered id.
+        max_episode_steps: the time limit; by default the registered id's or the card's.
         device: where the dream is computed.
         render_mode: "rgb_array" or None; `gym.make` makes "human" of it.
-
-    `reset(options={"starts": "first"})` chooses the starts of one episode.
 
     Raises:
         UnknownName: if model, variant or wrapper is unknown.
@@ -57,9 +56,8 @@ class DreamEnv(gym.Env[Any, Any]):
         render_mode: str | None = None,
     ) -> None:
         self.dream = open_dream(model, variant, wrap, device)
-        if max_episode_steps is None and str(model) not in DREAMS:
-            max_episode_steps = self.dream.card.get("max_episode_steps")
-        self.simulator = make_simulator(self.dream, starts, max_episode_steps, AutoresetMode.DISABLED, termination)
+        limit = time_limit(model, self.dream) if max_episode_steps is None else max_episode_steps
+        self.simulator = make_simulator(self.dream, starts, limit, AutoresetMode.DISABLED, termination)
         self.view = View(self.dream.model, observation, output)
         self.observation_space = self.view.space
         self.action_space = self.dream.model.action_space
@@ -76,9 +74,12 @@ class DreamEnv(gym.Env[Any, Any]):
 
         Args:
             seed: the same seed dreams the same dream; without one the first reset draws it and later ones go on.
-            options: `{"starts": "all" | "first"}`.
+            options: none are known.
         """
+        seed = None if seed is None else lane_seed(seed)
         super().reset(seed=seed)
+        if self.spec is not None and self.spec.id in DREAMS:
+            self.simulator.max_episode_steps = None  # gym.make counts a registered dream's steps itself: TimeLimit
         if seed is not None or self._lanes is None:
             seed = int(self.np_random.integers(2**62)) if seed is None else seed
             self._lanes = self.simulator.begin(torch.tensor([seed], device=self.device))
@@ -103,7 +104,7 @@ class DreamEnv(gym.Env[Any, Any]):
             lanes, encode_action(self.action_space, action[None]).to(self.device)
         )
         reward, terminated, truncated = outcome.reward[0], outcome.terminated[0], outcome.truncated[0]
-        info = {key: value[0] for key, value in infos(outcome, self.view).items()}
+        info = {key: _first(value) for key, value in infos(outcome, self.view).items()}
         if self.view.output == "numpy":
             return self._observation(), float(reward), bool(terminated), bool(truncated), info
         return self._observation(), reward, terminated, truncated, info
@@ -159,3 +160,8 @@ class DreamEnv(gym.Env[Any, Any]):
     def _observation(self) -> Any:
         batch = self.view.observe(self.lanes.state)
         return {key: part[0] for key, part in batch.items()} if isinstance(batch, dict) else batch[0]
+
+
+def _first(value: Any) -> Any:
+    """Return the only row of an info; a bool is Python's, of which Gymnasium's vector envs make bool arrays."""
+    return bool(value[0]) if isinstance(value[0], np.bool_) else value[0]

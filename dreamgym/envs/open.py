@@ -6,14 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from gymnasium.vector import AutoresetMode
 
 from dreamgym.core.model import WorldModel
 from dreamgym.core.wrapper import WrapSpec
 from dreamgym.envs.simulator import Simulator
-from dreamgym.errors import InvalidArgument, InvalidModel
+from dreamgym.errors import InvalidArgument, InvalidArgumentType, InvalidModel
 from dreamgym.hub import LoadedDream, load
-from dreamgym.registry import WRAPPERS
+from dreamgym.registry import DREAMS, WRAPPERS
 
 Model = str | Path | LoadedDream
 """A registered dream's id, a folder that `dreamgym train` wrote, or a dream in memory."""
@@ -57,3 +58,22 @@ def make_simulator(
         autoreset_mode=mode,
         termination=termination,
     )
+
+
+def time_limit(model: Model, dream: LoadedDream) -> int | None:
+    """Return a dream's own time limit in steps: what its id was registered with, or what its card says."""
+    entry = DREAMS.get(model) if isinstance(model, str) else None
+    return entry.max_episode_steps if entry else dream.card.get("max_episode_steps")
+
+
+def lane_seed(seed: Any) -> int:
+    """Return a seed as an int64 can hold it.
+
+    Raises:
+        InvalidArgument, InvalidArgumentType: if it is negative or no integer.
+    """
+    if not isinstance(seed, (int, np.integer)):
+        raise InvalidArgumentType(f"seed is {seed!r}; expected an integer.")
+    if seed < 0:
+        raise InvalidArgument(f"seed is {seed}; expected an integer that is not negative.")
+    return int(seed) % 2**63

@@ -144,7 +144,8 @@ class Simulator(Generic[S]):
         else:
             terminated = termination > 0.5
         elapsed = lanes.elapsed + 1
-        truncated = diverged if self.max_episode_steps is None else diverged | (elapsed >= self.max_episode_steps)
+        late = False if self.max_episode_steps is None else elapsed >= self.max_episode_steps
+        truncated = diverged | late
         done, state, episode, final = terminated | truncated, transition.state, lanes.episode, None
         info: Mapping[str, Tensor] = {**transition.info, "termination": termination}
         count = self._blocks.advance(lanes.seed, lanes.count)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,11 @@ from torch import Tensor
 from dreamgym.core.codec import check_action, encode_action
 from dreamgym.core.tree import gather, where
 from dreamgym.core.wrapper import WrapSpec
-from dreamgym.envs.open import Model, make_simulator, open_dream
+from dreamgym.envs.open import Model, lane_seed, make_simulator, open_dream, time_limit
 from dreamgym.envs.simulator import Lanes, Outcome, Simulator
 from dreamgym.envs.view import View
 from dreamgym.errors import InvalidArgument, InvalidArgumentType, StepBeforeReset
 from dreamgym.hub import LoadedDream
-from dreamgym.registry import DREAMS
 
 
 class DreamVectorEnv(VectorEnv[Any, Any, Any]):
@@ -63,12 +63,8 @@ class DreamVectorEnv(VectorEnv[Any, Any, Any]):
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise InvalidArgument(f"render_mode is {render_mode!r}; expected 'rgb_array', 'human' or None.")
         self.dream = open_dream(model, variant, wrap, device)
-        if max_episode_steps is None:
-            entry = DREAMS.get(str(model))
-            max_episode_steps = entry.max_episode_steps if entry else self.dream.card.get("max_episode_steps")
-        self.simulator: Simulator[Any] = make_simulator(
-            self.dream, starts, max_episode_steps, autoreset_mode, termination
-        )
+        limit = time_limit(model, self.dream) if max_episode_steps is None else max_episode_steps
+        self.simulator: Simulator[Any] = make_simulator(self.dream, starts, limit, autoreset_mode, termination)
         self.view = View(self.dream.model, observation, output)
         self.num_envs = num_envs
         self.single_observation_space = self.view.space
@@ -98,7 +94,7 @@ class DreamVectorEnv(VectorEnv[Any, Any, Any]):
             "device": str(lanes.seed.device),
             **kwargs,
         }
-        env = cls(dream, num_envs, **options)
+        env = cls(replace(dream, starts=simulator.starts), num_envs, **options)
         env.reset(seed=seed)
         env._lanes = simulator.fork(lanes, lane, env.lanes.seed)
         return env
@@ -115,9 +111,9 @@ class DreamVectorEnv(VectorEnv[Any, Any, Any]):
         Raises:
             InvalidArgument, InvalidArgumentType: if the mask or the list of seeds does not fit the lanes.
         """
-        super().reset(seed=seed if isinstance(seed, int) else None)
         mask = self._check_mask((options or {}).get("reset_mask"))  # not popped: wrappers above read it too
         seeds = self._check_seeds(seed)
+        super().reset(seed=seeds[0] if isinstance(seed, (int, np.integer)) else None)
         with torch.no_grad():
             if self._lanes is None:
                 drawn = self.np_random.integers(2**62, size=self.num_envs)
@@ -125,6 +121,8 @@ class DreamVectorEnv(VectorEnv[Any, Any, Any]):
                 self._lanes = self.simulator.begin(torch.tensor(first, device=self.device))
             else:
                 self._lanes = self._again(self._lanes, mask, seeds)
+            if self.render_mode == "human":
+                self.render()
             return self.view.observe(self._lanes.state), {}
 
     @torch.no_grad()
@@ -148,12 +146,10 @@ class DreamVectorEnv(VectorEnv[Any, Any, Any]):
             lanes, encode_action(self.single_action_space, actions).to(self.device)
         )
         obs, info = view.observe(self._lanes.state), infos(outcome, view)
-        if view.output == "numpy":
-            acted = np.ones(self.num_envs, dtype=bool) if disabled else ~lanes.done.cpu().numpy()
-            info = {key: np.where(acted, value, np.zeros_like(value)) for key, value in info.items()}
-            info |= {f"_{key}": acted.copy() for key in info}
         if outcome.final is not None:
-            info = self._final_infos(outcome, info, obs)
+            info = self._final_infos(outcome, info)
+        elif view.output == "numpy":
+            info = _masked(info, ~view.out(lanes.done))
         reward, terminated, truncated = (view.out(x) for x in (outcome.reward, outcome.terminated, outcome.truncated))
         if view.output == "numpy":
             reward = reward.astype(np.float64)
@@ -198,7 +194,8 @@ class DreamVectorEnv(VectorEnv[Any, Any, Any]):
 
     def fork(self, lane: int, num_envs: int, seed: int | None = None, **kwargs: Any) -> DreamVectorEnv:
         """Return a vector env whose lanes all stand in one lane's moment, each with a future of its own."""
-        return self.branch(self.dream, self.lanes, lane, num_envs, seed, self.view, self.simulator, kwargs)
+        options = {"autoreset_mode": self.autoreset_mode, **kwargs}
+        return self.branch(self.dream, self.lanes, lane, num_envs, seed, self.view, self.simulator, options)
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
         """Return `name` of every lane: an attribute, or what the method returns (pictures for "render")."""
@@ -212,8 +209,19 @@ class DreamVectorEnv(VectorEnv[Any, Any, Any]):
         return self.call(name)
 
     def set_attr(self, name: str, values: Any) -> None:
-        """Set an attribute, which all lanes share."""
-        setattr(self, name, values[0] if isinstance(values, (list, tuple)) else values)
+        """Set an attribute, which all lanes share.
+
+        Raises:
+            InvalidArgument: if `values` is a list that does not give each lane the same value.
+        """
+        if isinstance(values, (list, tuple)):
+            if len(values) != self.num_envs:
+                expected = f"one, or the same for each of {self.num_envs} lanes"
+                raise InvalidArgument(f"{name} is given {len(values)} values; expected {expected}.")
+            if any(value != values[0] for value in values):
+                raise InvalidArgument(f"{name} is given the values {', '.join(map(str, values))}; all lanes share one.")
+            values = values[0]
+        setattr(self, name, values)
 
     @property
     def lanes(self) -> Lanes[Any]:
@@ -253,38 +261,48 @@ class DreamVectorEnv(VectorEnv[Any, Any, Any]):
         if seed is None:
             return [None] * self.num_envs
         if isinstance(seed, (int, np.integer)):
-            return [int(seed) + i for i in range(self.num_envs)]
+            first = lane_seed(seed)
+            return [(first + i) % 2**63 for i in range(self.num_envs)]
+        if not isinstance(seed, (Sequence, np.ndarray)) or isinstance(seed, str):
+            expected = f"an integer, or a list with one or None for each of {self.num_envs} lanes"
+            raise InvalidArgumentType(f"seed is {seed!r}; expected {expected}.")
         if len(seed) != self.num_envs:
             raise InvalidArgument(f"seed lists {len(seed)} seeds; expected one for each of {self.num_envs} lanes.")
-        return [None if s is None else int(s) for s in seed]
+        return [None if s is None else lane_seed(s) for s in seed]
 
-    def _final_infos(self, outcome: Outcome[Any], info: dict[str, Any], obs: Any) -> dict[str, Any]:
-        """Return SAME_STEP's infos: the last observation of each lane that ended, before its reset."""
+    def _final_infos(self, outcome: Outcome[Any], info: dict[str, Any]) -> dict[str, Any]:
+        """Return SAME_STEP's infos: the last observation and info of each lane that ended, before its reset."""
         ended = outcome.terminated | outcome.truncated
         if self.view.output == "torch":
             return {**info, "final_obs": self.view.observe(outcome.final), "_final_obs": ended}
+        mask = self.view.out(ended)
+        if not mask.any():
+            return _masked(info, ~mask)
         rows = ended.nonzero()[:, 0]
         last = self.view.observe(gather(outcome.final, rows))
         final_obs = np.full(self.num_envs, None, dtype=object)
         for position, row in enumerate(rows.tolist()):
             final_obs[row] = {k: v[position] for k, v in last.items()} if isinstance(last, dict) else last[position]
-        mask = self.view.out(ended)
-        final_info = {}
-        for key, value in info.items():
-            final_info[key] = value & mask if key.startswith("_") else np.where(mask, value, np.zeros_like(value))
-        rest = {key: value & ~mask if key.startswith("_") else value for key, value in info.items()}
-        return {
-            **rest,
+        final = {
             "final_obs": final_obs,
             "_final_obs": mask,
-            "final_info": final_info,
+            "final_info": _masked(info, mask),
             "_final_info": mask.copy(),
         }
+        return _masked(info, ~mask) | final
 
 
 def infos(outcome: Outcome[Any], view: View) -> dict[str, Any]:
     """Return what a step says beside reward and flags, `[B]` each: "termination", "diverged" and the model's own."""
     return {key: view.out(value) for key, value in {**outcome.info, "diverged": outcome.diverged}.items()}
+
+
+def _masked(info: Mapping[str, np.ndarray], mask: np.ndarray) -> dict[str, Any]:
+    """Return the info of the lanes that `mask [B]` names as Gymnasium gives it: zeros elsewhere, `_key` says where."""
+    if not mask.any():
+        return {}
+    shown = {k: np.where(mask.reshape(-1, *[1] * (v.ndim - 1)), v, np.zeros_like(v)) for k, v in info.items()}
+    return shown | {f"_{key}": mask.copy() for key in info}
 
 
 def render_fps(dream: LoadedDream) -> int:

@@ -38,7 +38,7 @@ def test_the_same_noise_imagines_the_same_and_no_noise_something_new():
     noise = torch.randn(5, 3, 2)
     one, two = (rollout(noise=noise) for _ in range(2))
     assert torch.equal(one.features, two.features)
-    assert torch.equal(one.state.walk, noise[:, :, 0].cumsum(0)[-1])
+    assert torch.allclose(one.state.walk, noise[:, :, 0].sum(0), atol=1e-5)
     assert not torch.equal(rollout().state.walk, rollout().state.walk)
 
 
