@@ -143,9 +143,9 @@ class VaeMdnRnn(WorldModel[State], nn.Module):
             lstm, heads = self.lstm, self.heads
             weights = self._one_lane(torch.float32, lstm.weight, lstm.bias, heads.weight, heads.bias)
             after, earned, logit = one_lane_step(weights, state.z, state.h, state.c, action, noise, temperature)
-            reward = np.array([earned / self.config.reward_scale], np.float32)
-            ending = np.array([0.5 + 0.5 * math.tanh(0.5 * (logit - excess))], np.float32)
-            return Transition(State(*after), torch.from_numpy(reward), torch.from_numpy(ending))
+            earned, ending = earned / self.config.reward_scale, 0.5 + 0.5 * math.tanh(0.5 * (logit - excess))
+            alone = (torch.from_numpy(np.array([x], np.float32)) for x in (earned, ending))  # cheaper than torch.tensor
+            return Transition(State(*after), *alone)
         h, c = self.lstm.step([state.z, action], state.h, state.c)
         (logits, mean, log_std), reward, termination = self._predict(h)
         z = sample_mixture(logits, mean, log_std.exp(), noise, temperature)
