@@ -143,9 +143,8 @@ class VaeMdnRnn(WorldModel[State], nn.Module):
             lstm, heads = self.lstm, self.heads
             weights = self._one_lane(torch.float32, lstm.weight, lstm.bias, heads.weight, heads.bias)
             after, earned, logit = one_lane_step(weights, state.z, state.h, state.c, action, noise, temperature)
-            earned, ending = earned / self.config.reward_scale, 0.5 + 0.5 * math.tanh(0.5 * (logit - excess))
-            alone = (torch.from_numpy(np.array([x], np.float32)) for x in (earned, ending))  # cheaper than torch.tensor
-            return Transition(State(*after), *alone)
+            ending = 0.5 + 0.5 * math.tanh(0.5 * (logit - excess))
+            return Transition(State(*after), _one_lane(earned / self.config.reward_scale), _one_lane(ending))
         h, c = self.lstm.step([state.z, action], state.h, state.c)
         (logits, mean, log_std), reward, termination = self._predict(h)
         z = sample_mixture(logits, mean, log_std.exp(), noise, temperature)
@@ -214,3 +213,7 @@ class VaeMdnRnn(WorldModel[State], nn.Module):
         mixture = out[:, :-2].unflatten(1, (3, self.config.num_mixtures, -1)).transpose(2, 3)  # [B, 3, Z, K]
         logits, mean, log_std = mixture.unbind(1)
         return (logits, mean, log_std), out[:, -2], out[:, -1]
+
+
+def _one_lane(value: float) -> Tensor:
+    return torch.from_numpy(np.array([value], np.float32))  # takes half of the time of torch.tensor
