@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Generic, TypeVar
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from dreamgym.core.model import Transition, WorldModel
 from dreamgym.core.wrapper import ModelWrapper
+from dreamgym.errors import InvalidArgument
 
 S = TypeVar("S")
 
@@ -24,10 +26,17 @@ class TentReward(ModelWrapper[S], Generic[S]):
         model: the world model.
         peak: the reward of one step up to which nothing changes, env units.
         slope: of the reward above the peak; 0 caps it.
+
+    Raises:
+        InvalidArgument: if the slope is positive or a number is not finite.
     """
 
     def __init__(self, model: WorldModel[S], peak: float, slope: float = -0.5) -> None:
         super().__init__(model)
+        if not (math.isfinite(peak) and math.isfinite(slope) and slope <= 0):
+            raise InvalidArgument(
+                f"peak is {peak} and slope {slope}; expected finite numbers, and a slope of at most 0, e.g. -0.5."
+            )
         self.peak, self.slope = float(peak), float(slope)
 
     def step(self, state: S, action: Tensor, noise: Tensor | None = None, temperature: float = 1.0) -> Transition[S]:

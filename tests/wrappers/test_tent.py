@@ -6,6 +6,7 @@ from dreamgym.wrappers.tent import TentReward
 from target import TargetState, TargetWorld
 
 from dreamgym.core.check import check_world_model
+from dreamgym.errors import InvalidArgument
 from dreamgym.registry import WRAPPERS
 
 
@@ -31,6 +32,12 @@ def test_rewards_below_the_peak_and_all_else_stay_as_they_are() -> None:
 def test_a_reward_that_is_no_number_stays_none() -> None:
     out = TentReward(TargetWorld(edge=0.0), 0.5).step(TargetState(torch.zeros(1, 1)), torch.ones(1, 1))
     assert out.reward.isnan().all()
+
+
+@pytest.mark.parametrize(("peak", "slope"), [(4.2, 0.5), (float("nan"), -0.5), (4.2, float("-inf"))])
+def test_a_slope_that_pays_for_excess_is_refused(peak: float, slope: float) -> None:
+    with pytest.raises(InvalidArgument, match=f"peak is {peak} and slope {slope}; expected finite numbers"):
+        TentReward(TargetWorld(), peak, slope)
 
 
 def test_it_is_registered_and_keeps_the_contract() -> None:
