@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,11 +34,12 @@ def open_dream(model: Model, variant: str | None, wrap: WrapSpec, device: str) -
         )
     dream = model.to(device) if isinstance(model, LoadedDream) else load(model, variant, device)
     wrapped = dream.model
+    example = "(name, kwargs), e.g. ('temperature', {'temperature': 1.15})"
+    if isinstance(wrap, str):
+        raise InvalidArgument(f"wrap is {wrap!r}; expected a list of {example}.")
     for item in wrap:
-        if isinstance(item, str) or len(item) != 2:
-            raise InvalidArgument(
-                f"wrap holds {item!r}; expected (name, kwargs), e.g. ('temperature', {{'temperature': 1.15}})."
-            )
+        if not isinstance(item, Sequence) or len(item) != 2 or not isinstance(item[1], Mapping):
+            raise InvalidArgument(f"wrap holds {item!r}; expected {example}.")
         name, kwargs = item
         cls = WRAPPERS.load(name)
         try:
