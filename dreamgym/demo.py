@@ -13,21 +13,22 @@ from typing import Any
 
 import numpy as np
 import torch
+from stable_baselines3 import PPO
 from tqdm import tqdm
 
-from dreamgym.bridges.sb3 import PPO, Progress, export_policy, train_ppo
+from dreamgym.bridges.sb3 import Progress, export_policy, train_ppo
 from dreamgym.core.wrapper import WrapSpec
 from dreamgym.envs.twin import make_real
 from dreamgym.envs.vector_env import DreamVectorEnv, render_fps
 from dreamgym.errors import DreamgymError, InvalidArgument, MissingExtra, NotDecodable
 from dreamgym.evaluation.learning_curve import draw_curve
-from dreamgym.evaluation.policies import PolicyActor
+from dreamgym.evaluation.policies import PolicyActor, PolicyLike
 from dreamgym.evaluation.side_by_side import draw, play_both, write_video
 from dreamgym.evaluation.transfer import dream_episodes, evaluate
 from dreamgym.hub import POLICY, LoadedDream, load
 
 CHECKS = 20  # points of the learning curve
-TRAINED = "this run"
+TRAINED = "trained"  # the policy of this run, beside "random" and "shipped"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,15 +87,19 @@ def demo(
     loaded, out = load(dream, variant), Path(out)
     plan = make_plan(loaded.card, minutes, decisions)
     say = _say if progress else _be_silent
-    out.mkdir(parents=True, exist_ok=True)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # of the two cores of a small machine; more threads make small batches slower
     try:
         speed = {"real": real_speed(dream, variant), "dream": dream_speed(loaded, plan.lanes)}
+        out.mkdir(parents=True, exist_ok=True)  # not before it is known that the real env is there
         say(f"training PPO in {plan.lanes} dreams of {dream}; the real environment is not touched meanwhile")
         policy = out / POLICY
         training = _train(dream, variant, plan, seed, episodes, policy, progress)
-        rivals = {"random": "random", **({"shipped": "shipped"} if _ships_policy(loaded) else {}), TRAINED: policy}
+        rivals: dict[str, PolicyLike] = {
+            "random": "random",
+            **({"shipped": "shipped"} if _ships_policy(loaded) else {}),
+            TRAINED: policy,
+        }
         scores = {}
         for name, spec in rivals.items():
             say(f"scoring {name}: {episodes} dreamed and {episodes} real episodes")
@@ -260,7 +265,7 @@ def print_demo(figures: Mapping[str, Any]) -> None:
         rows.append([name, *(f"{number:.1f}" for number in numbers), f"{gap:+.1f}"])
     print_table(["policy", "dream", "real", "std", "worst", "dream - real"], rows)
     print(
-        f"{TRAINED!r} learned from {training['decisions']:,} dreamed decisions in "
+        f"The policy trained now learned from {training['decisions']:,} dreamed decisions in "
         f"{training['seconds'] / 60:.1f} minutes and never saw the real environment.\n"
         f"Decisions a second on one core: {speed['dream']:,.0f} in the dream ({speed['lanes']} lanes, features), "
         f"{speed['real']:,.0f} in the real environment: {speed['ratio']:,.0f} times as many."
