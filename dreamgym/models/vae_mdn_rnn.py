@@ -42,6 +42,8 @@ class Config:
     """What a policy sees: `"z"`, `"zh"` or `"zch"`; more memory helps it and invites it to exploit the model."""
     kl_tolerance: float = 0.5
     """Nats of KL a latent dimension that cost nothing."""
+    kl_weight: float = 1.0
+    """Weight of the other nats; below 1 the latents hold more of the picture, and the dream is sharper."""
     reward_scale: float = 1.0
     """The reward head learns reward times this; choose it so that the product is about 1."""
     reward_weight: float = 1.0
@@ -182,7 +184,7 @@ class VaeMdnRnn(WorldModel[State], nn.Module):
         error = (self.vae.decode(z) - obs).square().flatten(1).sum(1)
         kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1)
         kl = kl.clamp(min=self.config.kl_tolerance * self.config.latent_dim)
-        return {"reconstruction": masked_mean(error, mask), "kl": masked_mean(kl, mask)}
+        return {"reconstruction": masked_mean(error, mask), "kl": masked_mean(self.config.kl_weight * kl, mask)}
 
     def _memory_loss(self, batch: SequenceBatch) -> dict[str, Tensor]:
         """Return nats a latent dimension, squared error of the scaled reward, and weighted cross-entropy of endings."""
