@@ -102,8 +102,8 @@ def _check_lanes(model: WorldModel[Any], state: Any, action: Tensor, noise: Tens
     for lane in range(LANES):
         row = torch.tensor([lane])
         alone = model.step(gather(state, row), action[row], noise[row])
-        _equal(alone.state, gather(together.state, row),
-               f"lane {lane} stepped alone differs from itself among {LANES}; normalise over features, not lanes.")  # fmt: skip
+        fault = f"lane {lane} stepped alone differs from itself among {LANES}; normalise over features, not lanes."
+        _equal(alone.state, gather(together.state, row), fault)
 
 
 def _check_outside(model: WorldModel[Any], state: Any) -> None:
