@@ -119,7 +119,7 @@ def _cma(options: PolicyOptions, dream: LoadedDream, wrap: WrapSpec) -> tuple[Po
 
 
 def parse_wrap(texts: Sequence[str]) -> WrapSpec:
-    """Return the wrappers that texts such as `tent:peak=4.2,slope=0.5` name.
+    """Return the wrappers that texts such as `tent:peak=4.2,slope=-0.5` name.
 
     >>> parse_wrap(["temperature:temperature=1.15"])
     [('temperature', {'temperature': 1.15})]
