@@ -139,7 +139,7 @@ class DreamEnv(gym.Env[Any, Any]):
         """
         return DreamVectorEnv.branch(self.dream, self.lanes, 0, num_envs, seed, self.view, self.simulator, kwargs)
 
-    def get_keys_to_action(self) -> dict[tuple[str, ...], Any]:
+    def get_keys_to_action(self) -> dict[tuple[str | int, ...], Any]:
         """Return which keys mean which action, as the real twin says; `gymnasium.utils.play` reads it."""
         from dreamgym.envs.twin import keys_to_action
 

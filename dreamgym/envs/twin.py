@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import importlib
+from types import ModuleType
 from typing import Any
 
 import gymnasium as gym
@@ -61,21 +62,25 @@ def real_id(dream: LoadedDream) -> str:
     return str(name)
 
 
-def keys_to_action(dream: LoadedDream) -> dict[tuple[str, ...], Any]:
-    """Return which keys mean which action, as the real env says.
+def real_module(dream: LoadedDream) -> ModuleType:
+    """Return the module that makes a dream's real twin; it may say more than the env, its `KEYS` and `PROBES`."""
+    entry_point = gym.spec(real_id(dream)).entry_point
+    return importlib.import_module(
+        entry_point.partition(":")[0] if isinstance(entry_point, str) else str(getattr(entry_point, "__module__", ""))
+    )
+
+
+def keys_to_action(dream: LoadedDream) -> dict[tuple[str | int, ...], Any]:
+    """Return which keys mean which action: what the real twin's module calls `KEYS`, or what the env itself says.
 
     Raises:
-        InvalidArgument: if it does not say.
+        InvalidArgument: if neither says.
     """
-    spec = gym.spec(real_id(dream))
-    assert spec.entry_point is not None
-    entry = (
-        gym.envs.registration.load_env_creator(spec.entry_point)
-        if isinstance(spec.entry_point, str)
-        else spec.entry_point
-    )
-    module = Path(str(getattr(entry, "__module__", "")))
-    keys = getattr(__import__(str(module), fromlist=["KEYS"]), "KEYS", None) or getattr(entry, "KEYS", None)
+    keys = getattr(real_module(dream), "KEYS", None)
     if keys is None:
-        raise InvalidArgument(f"{spec.id} does not say which keys mean which action.")
+        env = gym.make(real_id(dream))
+        if not env.has_wrapper_attr("get_keys_to_action"):
+            raise InvalidArgument(f"{real_id(dream)} does not say which keys mean which action.")
+        keys = env.get_wrapper_attr("get_keys_to_action")()
+        env.close()
     return dict(keys)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
-import gymnasium as gym
-
 from dreamgym.envs.open import Model, open_dream
-from dreamgym.envs.twin import real_id
+from dreamgym.envs.twin import real_module
 from dreamgym.evaluation.transfer import evaluate
 from dreamgym.hub import POLICY, LoadedDream
 
@@ -27,9 +24,7 @@ def probes(dream: Model, *, variant: str | None = None, **options: Any) -> dict[
 
 def probe_policies(dream: LoadedDream) -> dict[str, str]:
     """Return the probes of a dream by name: the `PROBES` of the module of its real twin, random, and its own policy."""
-    entry_point = gym.spec(real_id(dream)).entry_point
-    module = importlib.import_module(entry_point.partition(":")[0]) if isinstance(entry_point, str) else None
-    named = {**getattr(module, "PROBES", {}), "random": "random"}
+    named = {**getattr(real_module(dream), "PROBES", {}), "random": "random"}
     if dream.folder is not None and (dream.folder / POLICY).is_file():
         named["shipped"] = "shipped"
     return named

@@ -42,6 +42,14 @@ MIXTURE: dict[str, float] = {
 PROBES = {"nothing": "constant:0,0,0", "full gas": "constant:0,1,0"}
 """Policies whose score in a dream shows its holes, as `dreamgym eval` takes them."""
 
+_RIGHT, _LEFT, _DOWN, _UP = range(1073741903, 1073741907)  # pygame's codes of the arrow keys
+_STEER = {(): 0.0, (_LEFT,): -1.0, (_RIGHT,): 1.0}
+_PEDALS = {(): (0.0, 0.0), (_UP,): (1.0, 0.0), (_DOWN,): (0.0, 0.8)}
+KEYS: dict[tuple[int, ...], np.ndarray] = {
+    (*turn, *pedal): np.array([_STEER[turn], *_PEDALS[pedal]], np.float32) for turn in _STEER for pedal in _PEDALS
+}
+"""Arrow keys held -> `[steer, gas, brake]`; with none of them the car rolls."""
+
 
 def make(render_mode: str | None = None) -> gym.Env:
     """Return CarRacing-v3 as its dreams show it, without a time limit; `gym.make("CarRacing64-v0")` sets 250 decisions.
