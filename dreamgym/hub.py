@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import tomli_w
 import torch
@@ -183,7 +183,7 @@ def save_dream(
     config = {
         "format": "dreamgym.dream.1",
         "family": family_of(model),
-        "config": asdict(model.config),
+        "config": asdict(cast(Any, model.config)),
         "observation_space": space_to_json(model.observation_space),
         "action_space": space_to_json(model.action_space),
     }
