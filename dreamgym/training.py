@@ -267,9 +267,11 @@ class _Run:
         for i in range(min(self.config.strip_episodes, len(episodes))):
             episode = episodes[i]
             assert isinstance(episode.obs, np.ndarray)
-            obs = encode_obs(model.observation_space, episode.obs[: _STRIP_STEPS + 1].copy(), self.device)
+            start = max(0, len(episode) - _STRIP_STEPS) // 2  # openings can be unlike all that follows
+            end = start + _STRIP_STEPS
+            obs = encode_obs(model.observation_space, episode.obs[start : end + 1], self.device)
             assert isinstance(obs, Tensor)
-            action = encode_action(model.action_space, episode.action[:_STRIP_STEPS].copy()).to(self.device)
+            action = encode_action(model.action_space, episode.action[start:end]).to(self.device)
             try:
                 rows.append(strip(model, obs, action))
             except NotDecodable:

@@ -29,7 +29,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     folder = tmp_path_factory.mktemp("pictures")
     rng = np.random.default_rng(0)
     with DatasetWriter(folder, "Pictures-v0", PICTURES, ACTIONS) as writer:
-        for length in (3, 30):
+        for length in (3, 70):
             obs = rng.integers(0, 255, (length + 1, 64, 64, 3), np.uint8)
             action = rng.integers(0, 2, length)
             writer.add(Episode(obs, action, np.ones(length, np.float32), True, False), key=f"{length:04d}")
@@ -53,7 +53,8 @@ def test_every_checkpoint_comes_with_a_picture_of_real_above_dreamed_frames(data
     assert picture.shape == (2 * 3 * 66, 16 * 66, 3)  # two episodes, three rows each; the short one leaves white behind
     assert (picture[:64, :64] == dataset[0].obs[0]).all()
     assert (picture[:198, 4 * 66 :] == 255).all()
-    assert (picture[198:262, -66:-2] == dataset[1].obs[30]).all()
+    assert (picture[198:262, :64] == dataset[1].obs[3]).all()  # 64 steps from the middle of 70
+    assert (picture[198:262, -66:-2] == dataset[1].obs[67]).all()
 
 
 def test_no_pictures_are_made_of_zero_episodes(dataset: Dataset, tmp_path: Path) -> None:
