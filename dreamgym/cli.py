@@ -199,6 +199,39 @@ def demo(
     return 0
 
 
+def bench(
+    dream: Dream = "untrained",
+    variant: str | None = None,
+    lanes: tuple[int, ...] = (1, 64, 256, 1024, 4096),
+    seconds: float = 0.5,
+    device: str = "cpu",
+    precision: Literal["fp32", "bf16"] = "fp32",
+    memory: bool = False,
+    json: bool = False,
+) -> int:
+    """Measure how fast a dream steps, beside the limit of its arithmetic and beside the real environment.
+
+    Every figure is taken in this one run, on one thread, in turns with the others. "limit" are the bare matrix products
+    of a step; a GPU also reports compiled stepping and a captured CUDA graph.
+
+    Args:
+        dream: id of a dream or a folder; untrained is a model of the 2018 CarRacing sizes.
+        variant: which variant of a registered dream; by default its first.
+        lanes: numbers of dreams stepped together.
+        seconds: how long each figure is measured.
+        device: cpu or cuda.
+        precision: bf16 also measures the step in bfloat16 and how far it drifts from float32 over 100 steps.
+        memory: also show that memory grows with lanes alone, and time and memory not with the length of a run.
+        json: print JSON.
+    """
+    from dreamgym.bench.report import print_bench
+    from dreamgym.bench.run import run as run_bench
+
+    figures = run_bench(dream, variant, lanes, seconds, device, precision, memory)
+    print_json(figures) if json else print_bench(figures)
+    return 0
+
+
 def doctor(json: bool = False) -> int:
     """Report versions, device, threads and display, and what will go wrong on this machine.
 
@@ -239,6 +272,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "train-policy": train_policy,
     "eval": eval_,
     "improve": improve,
+    "bench": bench,
     "doctor": doctor,
 }
 OWN_PARSER = ("train", "train-policy", "improve")  # their options are in libraries that the others do not import

@@ -1,0 +1,1 @@
+"""How fast a dream steps, in one run: every figure beside its limit and beside the real environment."""

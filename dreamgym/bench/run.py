@@ -1,0 +1,30 @@
+"""What `dreamgym bench` measures, all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dreamgym.bench.report import aims
+from dreamgym.bench.speed import LANES, UNTRAINED, bench, open_benched
+from dreamgym.bench.steady import drift, memory_by_lanes, memory_by_steps
+
+
+def run(
+    dream: str = UNTRAINED,
+    variant: str | None = None,
+    lanes: Sequence[int] = LANES,
+    seconds: float = 0.5,
+    device: str = "cpu",
+    precision: str = "fp32",
+    memory: bool = False,
+) -> dict[str, Any]:
+    """Return all figures, ready for JSON; the arguments are those of `bench`."""
+    loaded = open_benched(dream, variant, device)
+    figures: dict[str, Any] = {}
+    if memory:  # first: peak memory never falls
+        figures = {"memory_by_lanes": memory_by_lanes(loaded, lanes), "memory_by_steps": memory_by_steps(loaded)}
+    figures |= bench(loaded, None, lanes, seconds, device, precision)
+    if precision != "fp32":
+        figures["drift"] = drift(loaded, precision)
+    return {**figures, "aims": aims(figures)}
