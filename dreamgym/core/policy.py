@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from dreamgym.core.codec import action_dim
+from dreamgym.core.codec import action_dim, decode_action
 from dreamgym.core.spaces import space_from_json, space_to_json
 from dreamgym.errors import CorruptDream, ForeignDream, InvalidArgument, PolicyMismatch
 
@@ -49,7 +49,7 @@ class Policy(nn.Module):
         action_space: of the env.
 
     Raises:
-        InvalidArgument: if the activation or output is unknown.
+        InvalidArgument: if the activation or output is unknown, or `"tanh"` has no bounds to stretch over.
     """
 
     def __init__(self, config: PolicyConfig, action_space: Space[Any]) -> None:
@@ -58,6 +58,8 @@ class Policy(nn.Module):
             raise InvalidArgument(f"activation is {config.activation!r}; expected one of {', '.join(ACTIVATIONS)}.")
         if config.output not in OUTPUTS:
             raise InvalidArgument(f"output is {config.output!r}; expected one of {', '.join(OUTPUTS)}.")
+        if config.output == "tanh" and isinstance(action_space, spaces.Box) and not action_space.is_bounded():
+            raise InvalidArgument(f"output is 'tanh', which needs bounds; {action_space} has none. Use 'clip'.")
         self.config = config
         self.action_space = action_space
         widths = [config.input_dim, *config.hidden]
@@ -77,13 +79,12 @@ class Policy(nn.Module):
     def bound(self, raw: Tensor) -> Tensor:
         """Return the actions that raw outputs `[B, A]` stand for, `[B, ...]` in env units and dtype."""
         space = self.action_space
-        if isinstance(space, spaces.Discrete):
-            return raw.argmax(-1) + int(space.start)
-        assert isinstance(space, spaces.Box)
-        low, high = (torch.as_tensor(x, device=raw.device).flatten() for x in (space.low, space.high))
-        if self.config.output == "tanh":
+        if isinstance(space, spaces.Box) and self.config.output == "tanh":
+            low, high = (
+                torch.as_tensor(x, device=raw.device, dtype=raw.dtype).flatten() for x in (space.low, space.high)
+            )
             raw = low + (raw.tanh() + 1) / 2 * (high - low)
-        return torch.minimum(torch.maximum(raw, low), high).unflatten(1, space.shape)
+        return decode_action(space, raw)
 
     def num_weights(self) -> int:
         """Return how many numbers the policy was trained with."""
@@ -101,8 +102,11 @@ def save_policy(policy: Policy, path: str | Path) -> Path:
     }
     temporary = path.with_suffix(path.suffix + ".tmp")
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in policy.state_dict().items()}
-    save_file(weights, temporary, metadata=header)
-    temporary.replace(path)
+    try:
+        save_file(weights, temporary, metadata=header)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
     return path
 
 
@@ -111,7 +115,7 @@ def load_policy(path: str | Path) -> Policy:
 
     Raises:
         ForeignDream: if the file is something else, a pickle for example.
-        CorruptDream: if it is truncated.
+        CorruptDream: if it is truncated, or its weights are not those of its configuration.
         FileNotFoundError: if it does not exist.
     """
     path = Path(path)
@@ -130,10 +134,13 @@ def load_policy(path: str | Path) -> Policy:
         raise CorruptDream(f"{path} cannot be read: {error}; copy or train it again.") from error
     if header.get("format") != "dreamgym.policy.1":
         raise ForeignDream(f"{path} is a safetensors file, but its header is no dreamgym policy's.")
-    fields = json.loads(header["config"])
-    config = PolicyConfig(**{**fields, "hidden": tuple(fields["hidden"])})
-    policy = Policy(config, space_from_json(json.loads(header["action_space"])))
-    policy.load_state_dict(weights)
+    try:
+        fields = json.loads(header["config"])
+        config = PolicyConfig(**{**fields, "hidden": tuple(fields["hidden"])})
+        policy = Policy(config, space_from_json(json.loads(header["action_space"])))
+        policy.load_state_dict(weights)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise CorruptDream(f"{path} does not hold what its header describes: {error}") from error
     return policy.eval()
 
 
