@@ -118,7 +118,12 @@ def make_start_bank(
         filtered = observe_episode(model, episode.obs[: last + 1], episode.action[:last])
         states.extend(filtered[t] for t in chosen)
         is_first.extend([False] * len(chosen))
-    compact = tree_map(
-        lambda x: x.half() if isinstance(x, Tensor) and x.dtype == torch.float32 else x, concatenate(states)
-    )
-    return StartBank(compact, torch.tensor(is_first))
+    return StartBank(tree_map(_compact, concatenate(states)), torch.tensor(is_first))
+
+
+def _compact(leaf: Any) -> Any:
+    """Return float32 numbers as float16, unless one is too large for it."""
+    if not (isinstance(leaf, Tensor) and leaf.dtype == torch.float32):
+        return leaf
+    half = leaf.half()
+    return half if bool(half.isfinite().all()) else leaf

@@ -94,6 +94,14 @@ def test_a_dict_survives_part_by_part():
         assert np.allclose(part, obs[key])
 
 
+@pytest.mark.parametrize("space", [PICTURE, STEER, VECTORS["matrix"], VECTORS["counted from 5"]], ids=str)
+def test_an_empty_batch_keeps_its_width(space):
+    empty = samples(space)[:0]
+    assert len(encode_obs(space, empty)) == 0
+    assert encode_obs(space, empty).shape[1:] == encode_obs(space, samples(space)).shape[1:]
+    assert encode_action(STEER, np.zeros((0, 3), np.float32)).shape == (0, 3)
+
+
 def test_read_only_and_reversed_arrays_are_encoded_without_a_warning():
     frozen = samples(PICTURE)
     frozen.flags.writeable = False

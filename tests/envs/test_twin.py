@@ -46,7 +46,8 @@ def test_features_are_those_of_the_posterior_and_begin_afresh_with_each_episode(
 
 @pytest.mark.filterwarnings("ignore:.*(A Box observation space|has a wrapper applied)")
 def test_gymnasiums_checker_finds_no_fault_in_a_filtered_env(dream_id):
-    env = FeatureObservation(gym.make("RealCounting-v0").unwrapped, dreamgym.load(dream_id).model, "both")
+    real = type(gym.make("RealCounting-v0").unwrapped)()
+    env = FeatureObservation(real, dreamgym.load(dream_id).model, "both")
     check_env(env, skip_render_check=True)
 
 
