@@ -35,7 +35,7 @@ def data(tmp_path_factory):
     return out
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def registered(folder):
     scores = {"real": {"mean": 31.5, "std": 2.25, "episodes": 20}}
     scored = save_tiny_dream(folder.parent / "scored", scores=scores)
@@ -84,6 +84,7 @@ def test_help_lists_every_command_with_what_it_does(run):
         ("train-policy", ["ID", "--out", "--algo {ppo,cma}", "--decisions", "--ppo.gamma", "--cma.population"]),
         ("eval", ["ID", "--policy", "--side {both,real,dream}", "--episodes", "--seed", "--variant", "--workers"]),
         ("improve", ["ID", "--data", "--out", "--rounds", "--only", "--wrap", "--train.device"]),
+        ("demo", ["--dream", "--out", "--minutes", "--episodes", "--workers", "--json"]),
         ("doctor", ["--json"]),
     ],
 )  # fmt: skip
@@ -94,7 +95,7 @@ def test_help_of_a_command_names_its_options(run, command, options):
     assert [option for option in options if option not in out] == []
 
 
-@pytest.mark.parametrize("function", [cli.list_, cli.collect, cli.eval_, cli.doctor])
+@pytest.mark.parametrize("function", [cli.list_, cli.collect, cli.eval_, cli.demo, cli.doctor])
 def test_every_option_is_explained(function):
     assert [name for name in signature(function).parameters if f"\n        {name}: " not in function.__doc__] == []
 
@@ -117,7 +118,7 @@ def test_the_module_is_the_command():
     done = subprocess.run([sys.executable, "-m", "dreamgym", "evall"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr.startswith("error: unknown command 'evall'; available: collect, ")
+    assert done.stderr.startswith("error: unknown command 'evall'; available: ")
     assert done.stderr.endswith("Did you mean 'eval'?\n")
 
 

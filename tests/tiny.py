@@ -41,11 +41,14 @@ def save_tiny_dream(folder: Path, seed: int = 0, **card: Any) -> Path:
 
 
 def save_tiny_policy(path: Path, dream: Path, seed: int = 0) -> Path:
-    """Write a linear policy for a dream, whose weights `seed` draws, and return its file."""
+    """Write a policy for a dream, whose weights `seed` draws, that does one thing here and another there."""
     loaded = load(dream)
     config = PolicyConfig(
-        input_dim=loaded.model.feature_dim, dream=loaded.name, model_sha256=loaded.model_sha256, hidden=(4,)
+        input_dim=loaded.model.feature_dim, dream=loaded.name, model_sha256=loaded.model_sha256, hidden=(8,)
     )
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(seed)
-        return save_policy(Policy(config, loaded.model.action_space), path)
+        policy = Policy(config, loaded.model.action_space)
+        features = loaded.model.features(loaded.starts.sample(torch.rand(64)))
+        policy.net[-1].bias -= policy(features).mean(0)  # else an untrained policy does the same thing everywhere
+        return save_policy(policy, path)

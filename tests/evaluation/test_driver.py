@@ -38,6 +38,7 @@ def test_without_noise_it_plays_the_evaluated_episode(folder, policy):
     for seed in (4, 5):  # the second episode begins with an empty memory, too
         outcome, episode = real_episode(env, actor, seed), record(driver, seed)
         assert (episode.total_reward, len(episode)) == (outcome.total_reward, outcome.length)
+        assert len(set(episode.action.tolist())) > 1  # or nothing would depend on the memory
 
 
 def test_the_generator_decides_the_episode_and_a_pickled_driver_plays_it_too(folder, policy):
