@@ -232,6 +232,59 @@ def bench(
     return 0
 
 
+def publish(
+    source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DREAM")],
+    out: Path,
+    id: str,
+    policy: str = "shipped",
+    command: tyro.conf.UseAppendAction[tuple[str, ...]] = (),
+    decisions: int = 2_000_000,
+    horizon: int = 64,
+    peak: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None,
+    demo_minutes: float = 4.0,
+    render_fps: float = 15.0,
+    episodes: int = 20,
+    seed: int = 900_000,
+    workers: int = 1,
+    json: bool = False,
+) -> int:
+    """Score a trained dream and its policy on fresh seeds and write a folder that can be shipped, with its card.
+
+    Args:
+        source: folder that `dreamgym train` wrote.
+        out: folder to be shipped; an older dream there is replaced.
+        id: under which it is registered.
+        policy: shipped for the one in the dream's folder, or a policy's file.
+        command: a command that made it, for the card; give all of them in order.
+        decisions: of PPO in this dream, for the demo.
+        horizon: decisions after which a dream begins anew while PPO trains.
+        peak: of the tent reward that PPO trains with; by default the dream's own reward.
+        demo_minutes: after which the demo's training stops.
+        render_fps: pictures a second at which the dream looks like the real thing.
+        episodes: how many score the policy and each probe, on each side.
+        seed: episode i is seeded with this plus i; no choice may have been made on these.
+        workers: processes that play the real episodes.
+        json: print JSON: the card.
+    """
+    from dreamgym.publish import publish as write
+
+    training = {"decisions": decisions, "horizon": horizon, "demo_minutes": demo_minutes}
+    card = write(
+        source, out, id=id, policy=policy, commands=command, render_fps=render_fps, episodes=episodes, seed=seed,
+        policy_training=training if peak is None else {**training, "peak": peak}, num_workers=workers,
+    )  # fmt: skip
+    if json:
+        print_json(card)
+        return 0
+    scores = {"shipped": card["scores"], **card["probes"]}
+    print_table(
+        ["policy", "side", "mean return", "std", "min", "max", "a decision", "terminated"],
+        [row for name, figures in scores.items() for row in _score_rows(name, figures)],
+    )
+    print(f"{out} can be shipped: register_dream({id!r}, ...)")
+    return 0
+
+
 def doctor(json: bool = False) -> int:
     """Report versions, device, threads and display, and what will go wrong on this machine.
 
@@ -273,6 +326,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "eval": eval_,
     "improve": improve,
     "bench": bench,
+    "publish": publish,
     "doctor": doctor,
 }
 OWN_PARSER = ("train", "train-policy", "improve")  # their options are in libraries that the others do not import
