@@ -84,16 +84,22 @@ def _check_step(model: WorldModel[Any], state: Any, action: Tensor, noise: Tenso
         _expect(bool(value.isfinite().all()), f"{name} holds a value that is not finite.")
     inside = bool(((out.termination >= 0) & (out.termination <= 1)).all())
     _expect(inside, f"termination is {out.termination.tolist()}; expected probabilities, apply a sigmoid to logits.")
-    _pure(lambda: model.step(state, action, noise), state, "step")
-    _equal(model.step(state, action, noise).state, out.state,
-           "step with the same noise gave another state; use `noise` and no random numbers of its own.")  # fmt: skip
     _expect(named_leaves(out.state).keys() == named_leaves(state).keys(), "step returned a state of another kind.")
     for (name, a), b in zip(named_leaves(out.state).items(), named_leaves(state).values(), strict=True):
-        _expect(
-            a.shape == b.shape and a.dtype == b.dtype, f"step changed state.{name} from {_shape(b)} to {_shape(a)}."
-        )
-    for value in model.step(state, action, noise).info.values():
-        _expect(len(value) == LANES, f"an entry of info is {_shape(value)}; put the lane axis first.")
+        same = a.shape == b.shape and a.dtype == b.dtype
+        _expect(same, f"step changed state.{name} from {_shape(b)} to {_shape(a)}.")
+        finite = not isinstance(a, Tensor) or bool(a.isfinite().all())
+        _expect(finite, f"step led to a state whose {name} is not finite.")
+    for name, value in out.info.items():
+        _expect(len(value) == LANES, f"info[{name!r}] is {_shape(value)}; put the lane axis first.")
+    _pure(lambda: model.step(state, action, noise), state, "step")
+    again = model.step(state, action, noise)
+    for name in ("state", "reward", "termination"):
+        message = f"step with the same noise gave another {name}; use `noise` and no random numbers of its own."
+        _equal(getattr(again, name), getattr(out, name), message)
+    before = clone(again.state)
+    again.reward.add_(1)
+    _equal(again.state, before, "reward shares memory with the state; return a copy.")
     model.step(state, action)  # noise is optional
 
 
@@ -103,7 +109,10 @@ def _check_lanes(model: WorldModel[Any], state: Any, action: Tensor, noise: Tens
         row = torch.tensor([lane])
         alone = model.step(gather(state, row), action[row], noise[row])
         fault = f"lane {lane} stepped alone differs from itself among {LANES}; normalise over features, not lanes."
-        _equal(alone.state, gather(together.state, row), fault)
+        for name in ("state", "reward", "termination"):
+            given = f"lane {lane} stepped alone gives another {name} than among {LANES}"
+            _equal(getattr(alone, name), gather(getattr(together, name), row),
+                   f"{given}; normalise over features, not lanes.")  # fmt: skip
 
 
 def _check_outside(model: WorldModel[Any], state: Any) -> None:
@@ -120,7 +129,7 @@ def _check_outside(model: WorldModel[Any], state: Any) -> None:
     sample = encode_obs(model.observation_space, _stack([model.observation_space.sample() for _ in range(LANES)]))
     for name, leaf in named_leaves(sample).items():
         ours = named_leaves(decoded).get(name)
-        _expect(ours is not None and ours.shape == leaf.shape,
+        _expect(isinstance(ours, Tensor) and ours.shape == leaf.shape and ours.dtype == leaf.dtype,
                 f"decode gave {_shape(ours)} for {name or 'the observation'}; expected {_shape(leaf)}.")  # fmt: skip
 
 
