@@ -1,24 +1,33 @@
 """The video shows one policy twice, from one real moment."""
 
 import sys
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 from oracle import counting_dream
-from tiny import save_tiny_dream
+from tiny import dodge_episode, save_tiny_dream
 
-from dreamgym import load, make_real
+from dreamgym import load, make_real, save_dream
+from dreamgym.core.starts import make_start_bank
 from dreamgym.errors import MissingExtra, NotDecodable
 from dreamgym.evaluation.side_by_side import BAR, MARGIN, PANEL, Side, draw, play_both, write_video
+from dreamgym.models.vae_mdn_rnn import VaeMdnRnn
 
 LEFT = "constant:1"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return save_tiny_dream(tmp_path_factory.mktemp("dreams") / "tiny")
+    """An untrained dream that never ends before its 40 decisions and whose pictures differ from state to state."""
+    tiny = load(save_tiny_dream(tmp_path_factory.mktemp("dreams") / "tiny"))
+    config = replace(tiny.model.config, ending_weight=1e9)
+    model = VaeMdnRnn(config, tiny.model.observation_space, tiny.model.action_space).eval()
+    model.load_state_dict({k: v * 4 if v.ndim == 4 else v for k, v in tiny.model.state_dict().items()})
+    episodes = [dodge_episode(seed) for seed in range(3)]
+    return save_dream(tiny.folder.with_name("vivid"), model, make_start_bank(model, episodes, 12), tiny.card)
 
 
 def side(pictures: int = 3, ending: str = "terminated", seed: int = 0) -> Side:
@@ -38,6 +47,7 @@ def test_the_dream_begins_in_the_moment_that_the_policy_reached_in_the_real_env(
     with torch.no_grad():
         decoded = load(folder).model.decode(env.state)[0].permute(1, 2, 0).mul(255).round().clamp(0, 255).numpy()
     assert (dream.pictures[0] == decoded).all()
+    assert (play_both(folder, LEFT, seed=3, warm_up=15, decisions=1)[1].pictures[0] != decoded).any()
 
 
 def test_the_real_side_is_the_game_after_that_moment(folder):
@@ -53,17 +63,17 @@ def test_the_real_side_is_the_game_after_that_moment(folder):
 
 
 def test_an_episode_that_ends_before_the_moment_is_shown_from_its_beginning(folder):
-    real, _ = play_both(folder, "constant:0", seed=0, warm_up=299)
+    real, dream = play_both(folder, "constant:0", seed=0, warm_up=299)
     assert real.ending == "terminated"
     assert (real.pictures[0] == make_real(folder).reset(seed=0)[0]).all()
     assert real.returns[-1] == len(real.pictures) - 2  # a hit pays nothing
+    assert len(dream.pictures) == 41
 
 
 def test_the_time_limit_of_the_dream_counts_from_the_beginning_of_the_real_episode(folder):
     for warm_up in (0, 5):
         _, dream = play_both(folder, LEFT, seed=3, warm_up=warm_up)
-        assert len(dream.pictures) - 1 <= 40 - warm_up
-        assert (dream.ending == "truncated") == (len(dream.pictures) - 1 == 40 - warm_up)
+        assert (dream.ending, len(dream.pictures)) == ("truncated", 41 - warm_up)
 
 
 def test_observations_that_are_no_pictures_are_refused():
@@ -106,8 +116,9 @@ def test_without_ffmpeg_it_is_a_gif(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
     path = write_video(draw([side(), side()], fps=5), tmp_path / "video", fps=5)
     assert list(tmp_path.iterdir()) == [path]
-    with Image.open(path) as gif:
-        assert (path.suffix, gif.n_frames, gif.info["duration"]) == (".gif", 8, 200)
+    with Image.open(path) as gif:  # equal frames are one, shown for longer
+        lasts = [gif.seek(i) or gif.info["duration"] for i in range(gif.n_frames)]
+    assert (path.suffix, sum(lasts)) == (".gif", 8 * 200)
 
 
 def test_without_pillow_it_says_what_to_install(monkeypatch):
