@@ -108,7 +108,6 @@ def _check_lanes(model: WorldModel[Any], state: Any, action: Tensor, noise: Tens
     for lane in range(LANES):
         row = torch.tensor([lane])
         alone = model.step(gather(state, row), action[row], noise[row])
-        fault = f"lane {lane} stepped alone differs from itself among {LANES}; normalise over features, not lanes."
         for name in ("state", "reward", "termination"):
             given = f"lane {lane} stepped alone gives another {name} than among {LANES}"
             _equal(getattr(alone, name), gather(getattr(together, name), row),
