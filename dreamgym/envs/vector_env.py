@@ -41,6 +41,7 @@ class DreamVectorEnv(VectorEnv[Any, Any, Any]):
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array", "human"], "render_fps": 15}  # noqa: RUF012
+    _window: Any = None  # on the class: older Gymnasium closes an env whose constructor refused its arguments
 
     def __init__(
         self,
@@ -78,7 +79,6 @@ class DreamVectorEnv(VectorEnv[Any, Any, Any]):
         self.render_mode = render_mode
         self.device = torch.device(device)
         self._lanes: Lanes[Any] | None = None
-        self._window: Any = None
 
     @classmethod
     def branch(
