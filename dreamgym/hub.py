@@ -131,9 +131,12 @@ def read_card(folder: Path) -> dict[str, Any]:
     """Return the card of a dream folder, without reading the weights.
 
     Raises:
+        FileNotFoundError: if there is no such folder.
         ForeignDream: if there is no card, or the folder holds pickles.
         CorruptDream: if the card cannot be read or a file that it names is missing.
     """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"the dream in {folder} is missing; install its weights, or give another folder.")
     pickled = sorted(p.name for p in folder.iterdir() if p.suffix.lower() in PICKLES)
     if pickled:
         raise ForeignDream(f"{folder} holds {pickled[0]}, which may hold a pickle; dreamgym loads safetensors only.")
@@ -214,22 +217,22 @@ def write_card(folder: Path, card: Mapping[str, Any]) -> None:
     temporary.replace(folder / "card.toml")
 
 
-def ship_policy(folder: str | Path, policy: Policy, scores: Mapping[str, Any] | None = None) -> Path:
+def ship_policy(folder: str | Path, policy: Policy) -> Path:
     """Put a policy into a dream's folder, where it is called "shipped", and return its path.
 
-    Args:
-        folder: of a dream that `save_dream` wrote.
-        policy: trained in it.
-        scores: what `evaluate` says of it, for the card; those of an earlier policy are dropped.
+    The card's scores, which are an earlier policy's, are dropped.
+
+    Raises:
+        PolicyMismatch: if it was made for another dream.
     """
     folder = Path(folder)
     dream = load(folder)
     check_policy(policy, dream.model.action_space, dream.model.feature_dim, dream.model_sha256, dream.name)
-    card = {name: value for name, value in dream.card.items() if name != "scores"}
+    card = {name: value for name, value in dream.card.items() if name not in ("scores", "probes")}
     (folder / POLICY).unlink(missing_ok=True)
     write_card(folder, card)  # a process killed from here on leaves a dream without a policy
     save_policy(policy, folder / POLICY)
-    write_card(folder, {**card, "scores": scores} if scores else card)
+    write_card(folder, card)
     return folder / POLICY
 
 

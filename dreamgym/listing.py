@@ -32,7 +32,14 @@ def print_listing(found: dict[str, Any]) -> None:
 
     header = ["dream", "variant", "family", "MB", "real twin", "real score of its policy"]
     rows = [
-        [row["id"], row["variant"], row["family"], f"{row['bytes'] / 1e6:.1f}", row["real"], _score(row)]
+        [
+            row["id"],
+            row["variant"],
+            row["family"],
+            f"{row['bytes'] / 1e6:.1f}" if row["present"] else "",
+            row["real"],
+            _score(row),
+        ]
         for row in found["dreams"]
     ]
     print_table(header, rows) if rows else print("no dreams are registered")

@@ -247,6 +247,7 @@ WRONG = [
         "eval DreamToy-v0 --variant tny",
         "unknown variant of DreamToy-v0 'tny'; available: huge, tiny. Did you mean 'tiny'?",
     ),
+    ("eval DreamToy-v0 --variant huge", "the dream in .*absent is missing; install its weights, or give another"),
     ("eval DreamToy-v0", "scored ships no policy; train one and give its file"),
     ("eval FOLDER --policy best.safetensors", "no policy at best.safetensors; expected 'shipped', 'random', 'const"),
     ("eval FOLDER --policy constant:7", "policy is 'constant:7'; tiny expects 1 of integers 0..2"),

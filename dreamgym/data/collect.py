@@ -253,7 +253,7 @@ _worker: _Recorder | None = None  # of a worker process
 def _start_worker(*recipe: Any) -> None:
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupted parent lets the episode under way finish
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    threading.Thread(target=die_with_parent, daemon=True).start()
     os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")  # for a torch that a driver may yet import
     _worker = _Recorder(*recipe)
     if "torch" in sys.modules:
@@ -265,7 +265,8 @@ def _record(seed: int, name: str) -> tuple[int, float]:
     return _worker.record(seed, name)
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """End this process when the one that spawned it ends; the target of a daemon thread."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

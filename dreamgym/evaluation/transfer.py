@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -18,6 +19,7 @@ import torch
 from tqdm import tqdm
 
 from dreamgym.core.codec import encode_action
+from dreamgym.data.collect import die_with_parent
 from dreamgym.envs.open import Model, open_dream
 from dreamgym.envs.twin import make_real
 from dreamgym.envs.vector_env import DreamVectorEnv
@@ -192,6 +194,7 @@ _worker: tuple[gym.Env[Any, Any], Actor] | None = None  # of a worker process
 def _start_worker(dream: Model, policy: PolicyLike, variant: str | None) -> None:
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the pool
+    threading.Thread(target=die_with_parent, daemon=True).start()
     os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
     torch.set_num_threads(1)
     opened = open_dream(dream, variant, (), "cpu")
