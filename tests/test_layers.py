@@ -35,7 +35,7 @@ MAY_IMPORT = {  # layer -> the layers below it; each may also import itself and 
 }
 PART_OF = {"checkpoints": "training", "training_log": "training", "training_stage": "training"}
 PART_OF |= {"cli_improve": "cli", "cli_policy": "cli", "cli_train": "cli", "listing": "cli"}
-TOP = {"__init__", "__main__", "bench", "cli", "demo", "doctor", "improve", "viewer"}  # may import anything
+TOP = {"__init__", "__main__", "bench", "cli", "demo", "doctor", "improve", "publish", "viewer"}  # may import anything
 NO_TORCH = {"errors", "registry", "pretrained"}  # stdlib and gymnasium only: `import dreamgym` loads them
 
 

@@ -24,6 +24,11 @@ class RandomDriver:
         self._rng = rng
         self._hold = 0
 
+    @property
+    def is_holding(self) -> bool:
+        """Whether the present action goes on."""
+        return self._hold > 0
+
     def act(self, obs: np.ndarray) -> int:
         """Return 0, 1 or 2."""
         if self._hold == 0:
@@ -45,30 +50,43 @@ class IdleDriver:
 
 
 class EvasiveDriver:
-    """Heads for the column where it would live longest; each episode draws the share of steps that are random instead.
+    """Heads for the column where it would live longest, with whims: an action tells little about what it has seen.
 
-    It reads the things from the env's state, but no more than the picture shows: a thing that has yet to branch is
-    expected on both sides.
+    A driver that stood still only where nothing comes would teach a world model that standing still keeps things away.
+    So it wanders while it is safe, and each episode draws the share of steps that random actions take over, each held
+    for 1 to 8 steps. It reads the things from the env's state, but no more than the picture shows: a thing that has yet
+    to branch is expected on both sides.
     """
 
-    def __init__(self, noise_levels: tuple[float, ...] = (0.0, 0.0, 0.1, 0.25, 0.5)) -> None:
+    def __init__(self, noise_levels: tuple[float, ...] = (0.05, 0.15, 0.3, 0.5)) -> None:
         self.noise_levels = noise_levels
+        self._whim = RandomDriver()
 
     def reset(self, env: gym.Env, rng: np.random.Generator) -> None:
         """Draw how noisy this episode is."""
         self._world = cast(DodgeWorld, env.unwrapped.world)  # type: ignore[attr-defined]
         self._rng = rng
         self._noise = float(rng.choice(self.noise_levels))
+        self._favourite = int(rng.choice(COLUMNS))
+        self._whim.reset(env, rng)
 
     def act(self, obs: np.ndarray) -> int:
         """Return 0, 1 or 2."""
-        if self._rng.random() < self._noise:
-            return int(self._rng.integers(3))
-        return best_action(self._world)
+        if self._rng.random() < 0.1:
+            self._favourite = int(self._rng.choice(COLUMNS))
+        begins = self._rng.random() < 2 * self._noise / (LONGEST_HOLD + 1) / max(1e-9, 1 - self._noise)
+        if self._whim.is_holding or begins:
+            return self._whim.act(obs)
+        return best_action(self._world, self._favourite)
 
 
-def best_action(world: DodgeWorld) -> int:
-    """Return the action of lane 0 towards the column where the ship would live longest if it went there and stayed."""
+def best_action(world: DodgeWorld, favourite: int) -> int:
+    """Return the action of lane 0 towards the column where the ship would live longest if it went there and stayed.
+
+    Args:
+        world: the game.
+        favourite: column that it prefers among those that are equally good.
+    """
     ship = int(world.ship[0])
     kind, x, y = (np.repeat(state[:1, None], 2, axis=0) for state in (world.kind, world.x, world.y))  # [2, 1, K]
     goes_right = np.array([[[False]], [[True]]])  # one future for each side
@@ -78,13 +96,9 @@ def best_action(world: DodgeWorld) -> int:
         kind, x, y = advance(kind, x, y, goes_right)
         alive &= ~hits(kind, x, y, ship + np.clip(COLUMNS - ship, -SHIP_STEP * step, SHIP_STEP * step))
         survival += alive.mean(axis=0)
-    middle = (SHIP_MIN_X + SHIP_MAX_X) / 2
-    cost = (
-        np.abs(COLUMNS - ship) * 1e-3 + np.abs(COLUMNS - middle) * 1e-3
-    )  # settles ties: little movement, room on both sides
-    target = int(COLUMNS[np.argmax(survival - cost)])
+    target = int(COLUMNS[np.argmax(survival - np.abs(COLUMNS - favourite) * 1e-3)])
     return 0 if target == ship else 1 if target < ship else 2
 
 
 DRIVERS: dict[str, Callable[[], Driver]] = {"random": RandomDriver, "evasive": EvasiveDriver, "idle": IdleDriver}
-MIXTURE: dict[str, float] = {"random": 0.35, "evasive": 0.6, "idle": 0.05}
+MIXTURE: dict[str, float] = {"random": 0.35, "evasive": 0.55, "idle": 0.1}
