@@ -66,7 +66,8 @@ class EvasiveDriver:
         """Draw how noisy this episode is."""
         self._world = cast(DodgeWorld, env.unwrapped.world)  # type: ignore[attr-defined]
         self._rng = rng
-        self._noise = float(rng.choice(self.noise_levels))
+        noise = float(rng.choice(self.noise_levels))
+        self._whims = 2 * noise / ((LONGEST_HOLD + 1) * (1 - noise))  # begun a step: a hold lasts half of this
         self._favourite = int(rng.choice(COLUMNS))
         self._whim.reset(env, rng)
 
@@ -74,8 +75,7 @@ class EvasiveDriver:
         """Return 0, 1 or 2."""
         if self._rng.random() < 0.1:
             self._favourite = int(self._rng.choice(COLUMNS))
-        begins = self._rng.random() < 2 * self._noise / (LONGEST_HOLD + 1) / max(1e-9, 1 - self._noise)
-        if self._whim.is_holding or begins:
+        if self._whim.is_holding or self._rng.random() < self._whims:
             return self._whim.act(obs)
         return best_action(self._world, self._favourite)
 

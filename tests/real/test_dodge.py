@@ -232,7 +232,7 @@ def test_the_time_limit_only_truncates() -> None:
     assert not np.any([rewards, terminated, truncated])
     unlimited = DodgeVectorEnv(1, max_episode_steps=None)
     unlimited.reset(seed=0)
-    assert not any(unlimited.step([best_action(unlimited.world)])[3][0] for _ in range(320))
+    assert not any(unlimited.step([best_action(unlimited.world, 32)])[3][0] for _ in range(320))
 
 
 def test_make_gives_the_env_with_its_time_limit_alone() -> None:
@@ -339,7 +339,7 @@ def test_the_evasive_driver_expects_a_branch_to_either_side() -> None:
     for key in (3, 4, 5, 6):  # whichever side it will be
         world = world_with(ARMED, 17, dodge_world.BRANCH_Y - 3)
         world.key[:] = key
-        assert best_action(world) != 0  # it may land at 32, where the ship is
+        assert best_action(world, 32) != 0  # it may land at 32, where the ship is
 
 
 def test_the_mixture_names_the_drivers() -> None:
