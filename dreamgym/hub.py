@@ -6,13 +6,15 @@ sha256 of every file. Nothing in it can run code: no pickle, no import path.
 
 from __future__ import annotations
 
+import copy
+import ctypes
 import hashlib
 import json
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -28,8 +30,8 @@ from dreamgym.core.policy import Policy, check_policy, save_policy
 from dreamgym.core.policy import load_policy as load_policy_file
 from dreamgym.core.spaces import space_from_json, space_to_json
 from dreamgym.core.starts import StartBank
-from dreamgym.core.tree import clone, from_named_leaves, named_leaves, to_device
-from dreamgym.errors import CorruptDream, ForeignDream, InvalidModel, UnknownName
+from dreamgym.core.tree import clone, compact, from_named_leaves, named_leaves, to_device
+from dreamgym.errors import CorruptDream, DreamgymError, ForeignDream, InvalidModel, UnknownName
 from dreamgym.registry import DREAMS, MODELS
 
 if sys.version_info >= (3, 11):
@@ -39,6 +41,7 @@ else:
 
 FILES = ("config.json", "weights.safetensors", "starts.safetensors")
 POLICY = "policy.safetensors"
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of Linux's renameat2
 PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt", ".joblib", ".npy", ".zip")
 
 
@@ -65,9 +68,8 @@ class LoadedDream:
         """Return the dream on a device; the weights are shared where they lie there already."""
         if torch.device(device).type == "cpu" or not isinstance(self.model, torch.nn.Module):
             return self
-        clone = _build(self.folder / "config.json") if self.folder else self.model
-        clone.load_state_dict(self.model.state_dict())
-        return LoadedDream(clone.to(device).eval(), self.starts.to(device), self.card, self.folder)
+        model = copy.deepcopy(self.model).to(device).eval()
+        return LoadedDream(model, self.starts.to(device), self.card, self.folder)
 
 
 def find_folder(model: str | Path, variant: str | None = None) -> Path:
@@ -98,12 +100,12 @@ def load(model: str | Path, variant: str | None = None, device: str = "cpu") -> 
     """
     folder = find_folder(model, variant).resolve()
     card = folder / "card.toml"
-    stamp = card.stat().st_mtime_ns if card.is_file() else 0
+    stamp = (card.stat().st_mtime_ns, card.stat().st_ino) if card.is_file() else ()
     return _load(folder, stamp, str(device))
 
 
 @lru_cache(maxsize=8)
-def _load(folder: Path, stamp: int, device: str) -> LoadedDream:
+def _load(folder: Path, stamp: tuple[int, ...], device: str) -> LoadedDream:
     if torch.device(device).type != "cpu":
         return _load(folder, stamp, "cpu").to(device)
     card = read_card(folder)
@@ -122,7 +124,10 @@ def _load(folder: Path, stamp: int, device: str) -> LoadedDream:
                                for name, tensor in weights.items()})  # fmt: skip
         is_first = leaves.pop("is_first").bool()
         starts = StartBank(from_named_leaves(model.initial(1), leaves), is_first)
-    except (SafetensorError, RuntimeError, KeyError) as error:
+        for name, leaf in named_leaves(model.initial(len(is_first))).items():
+            if leaves[name].shape != leaf.shape or len(is_first) == 0:
+                raise ValueError(f"start states have {name} {tuple(leaves[name].shape)}, not {tuple(leaf.shape)}.")
+    except (SafetensorError, RuntimeError, KeyError, ValueError) as error:
         raise CorruptDream(f"{folder} does not hold what its config describes: {error}") from error
     return LoadedDream(model.eval(), starts, card, folder)
 
@@ -144,12 +149,14 @@ def read_card(folder: Path) -> dict[str, Any]:
         raise ForeignDream(f"{folder} has no card.toml; expected a folder that `dreamgym train` or save_dream wrote.")
     try:
         card = tomllib.loads((folder / "card.toml").read_text())
-        files = card["files"]
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError) as error:
+        files = {str(name): str(digest) for name, digest in card["files"].items()}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, AttributeError) as error:
         raise CorruptDream(f"{folder / 'card.toml'} cannot be read: {error}") from error
     for name in {*FILES, *files}:
-        if name not in files or Path(name).name != name:
+        if name not in files:
             raise CorruptDream(f"{folder / 'card.toml'} gives no sha256 for {name}; make the dream again.")
+        if name in ("", ".", "..") or set(name) & set("/\\"):
+            raise CorruptDream(f"{folder / 'card.toml'} names the file {name!r}; expected one in the dream's folder.")
         if not (folder / name).is_file():
             raise CorruptDream(f"{folder} lacks {name}, which its card names; copy or make the dream again.")
     return card
@@ -166,7 +173,7 @@ def save_dream(
     """Write a dream: every file under a temporary name first, so that a dream is there whole or not at all.
 
     Args:
-        folder: where; an older dream there is replaced.
+        folder: where; an older dream there is replaced, and what else lies there, e.g. checkpoints, stays.
         model: of a registered family.
         starts: where its episodes begin.
         card: what people should know: data, commands, scores. `files` is filled in.
@@ -194,7 +201,7 @@ def save_dream(
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         (temporary / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-        weights = {k: v.half() if half and v.dtype == torch.float32 else v for k, v in model.state_dict().items()}
+        weights = {k: compact(v) if half else v for k, v in model.state_dict().items()}
         save_file({k: v.cpu().contiguous() for k, v in weights.items()}, temporary / "weights.safetensors")
         leaves = named_leaves(clone(to_device(starts.states, "cpu")))  # leaves that share memory are not saved
         save_file({**leaves, "is_first": starts.is_first.cpu()}, temporary / "starts.safetensors")
@@ -202,16 +209,15 @@ def save_dream(
             shutil.copyfile(policy, temporary / POLICY)
         write_card(temporary, card or {})
         temporary.chmod(0o755)
-        _replace(temporary, folder)
+        _replace(temporary, folder.resolve())
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder
 
 
-def write_card(folder: Path, card: Mapping[str, Any]) -> None:
+def write_card(folder: Path, card: Mapping[str, Any], names: Sequence[str] = (*FILES, POLICY)) -> None:
     """Write `card.toml` with the digests of the dream's files as they are now, at once or not at all."""
-    names = [name for name in (*FILES, POLICY) if (folder / name).is_file()]
-    full = {**card, "files": {name: sha256(folder / name) for name in names}}
+    full = {**card, "files": {name: sha256(folder / name) for name in names if (folder / name).is_file()}}
     temporary = folder / "card.toml.tmp"
     temporary.write_text(tomli_w.dumps(full))
     temporary.replace(folder / "card.toml")
@@ -229,8 +235,7 @@ def ship_policy(folder: str | Path, policy: Policy) -> Path:
     dream = load(folder)
     check_policy(policy, dream.model.action_space, dream.model.feature_dim, dream.model_sha256, dream.name)
     card = {name: value for name, value in dream.card.items() if name not in ("scores", "probes")}
-    (folder / POLICY).unlink(missing_ok=True)
-    write_card(folder, card)  # a process killed from here on leaves a dream without a policy
+    write_card(folder, card, FILES)  # a process killed from here on leaves a dream without a policy
     save_policy(policy, folder / POLICY)
     write_card(folder, card)
     return folder / POLICY
@@ -248,7 +253,7 @@ def load_policy(path: str | Path, dream: LoadedDream) -> Policy:
         FileNotFoundError: if there is none.
     """
     if str(path) == "shipped":
-        if dream.folder is None or not (dream.folder / POLICY).is_file():
+        if dream.folder is None or POLICY not in dream.card["files"]:
             raise FileNotFoundError(f"{dream.name} ships no policy; train one and give its file.")
         path = dream.folder / POLICY
     policy = load_policy_file(path)
@@ -302,29 +307,55 @@ def sha256(path: Path) -> str:
 def _build(path: Path) -> Any:
     try:
         config = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CorruptDream(f"{path} cannot be read: {error}") from error
-    if not isinstance(config, dict) or config.get("format") != "dreamgym.dream.1":
-        raise ForeignDream(f"{path} has another format than 'dreamgym.dream.1'; a newer dreamgym may read it.")
-    spaces = (space_from_json(config[name]) for name in ("observation_space", "action_space"))
+        if not isinstance(config, dict) or config.get("format") != "dreamgym.dream.1":
+            raise ForeignDream(f"{path} has another format than 'dreamgym.dream.1'; a newer dreamgym may read it.")
+        family, fields = config["family"], config["config"]
+        spaces = [space_from_json(config[name]) for name in ("observation_space", "action_space")]
+    except DreamgymError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CorruptDream(f"{path} cannot be understood: {error}") from error
     try:
-        return build_model(config["family"], config["config"], *spaces)
-    except TypeError as error:
-        raise CorruptDream(f"{path} does not fit the family {config['family']!r}: {error}") from error
+        return build_model(family, fields, *spaces)
+    except UnknownName:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        raise CorruptDream(f"{path} does not fit the family {family!r}: {error}") from error
 
 
 def _replace(temporary: Path, folder: Path) -> None:
-    """Put a finished folder in the place of another one, which is gone only when the new one is there.
-
-    Folders inside the old one, where training keeps its checkpoints, move to the new one.
-    """
+    """Put a finished folder in the place of another one, whose other files, e.g. checkpoints, it takes along."""
     if not folder.exists():
         os.replace(temporary, folder)
         return
-    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
-    os.replace(folder, old / folder.name)
-    os.replace(temporary, folder)
-    for inner in (old / folder.name).iterdir():
-        if inner.is_dir():
-            os.replace(inner, folder / inner.name)
-    shutil.rmtree(old, ignore_errors=True)
+    for item in folder.iterdir():
+        if item.is_dir():
+            shutil.copytree(item, temporary / item.name, symlinks=True, copy_function=_link)
+        elif item.name not in (*FILES, POLICY, "card.toml"):
+            _link(item, temporary / item.name)
+    _exchange(temporary, folder)
+
+
+def _link(source: str | Path, target: str | Path) -> None:
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:  # not every file system has hard links
+        shutil.copy2(source, target, follow_symlinks=False)
+
+
+def _exchange(a: Path, b: Path) -> None:
+    """Let two folders change places: at once on Linux, elsewhere so that a failure leaves them as they were."""
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+        if rename(_AT_FDCWD, os.fsencode(a), _AT_FDCWD, os.fsencode(b), _RENAME_EXCHANGE) == 0:
+            return
+    except (AttributeError, OSError, TypeError):
+        pass
+    aside = a.with_name(f"{a.name}-old")
+    os.replace(b, aside)
+    try:
+        os.replace(a, b)
+    except OSError:
+        os.replace(aside, b)
+        raise
+    os.replace(aside, a)

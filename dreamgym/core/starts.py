@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dreamgym.core.codec import action_dim, encode_action, encode_obs
 from dreamgym.core.model import WorldModel
-from dreamgym.core.tree import concatenate, gather, num_lanes, to_device, tree_map
+from dreamgym.core.tree import compact, concatenate, gather, num_lanes, to_device, tree_map
 from dreamgym.errors import InvalidArgument, InvalidDataset
 
 S = TypeVar("S")
@@ -118,12 +118,4 @@ def make_start_bank(
         filtered = observe_episode(model, episode.obs[: last + 1], episode.action[:last])
         states.extend(filtered[t] for t in chosen)
         is_first.extend([False] * len(chosen))
-    return StartBank(tree_map(_compact, concatenate(states)), torch.tensor(is_first))
-
-
-def _compact(leaf: Any) -> Any:
-    """Return float32 numbers as float16, unless one is too large for it."""
-    if not (isinstance(leaf, Tensor) and leaf.dtype == torch.float32):
-        return leaf
-    half = leaf.half()
-    return half if bool(half.isfinite().all()) else leaf
+    return StartBank(tree_map(compact, concatenate(states)), torch.tensor(is_first))

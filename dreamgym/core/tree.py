@@ -87,6 +87,14 @@ def to_device(tree: T, device: torch.device | str) -> T:
     return tree_map(lambda x: x.to(device) if isinstance(x, Tensor) else x, tree)
 
 
+def compact(leaf: Any) -> Any:
+    """Return float32 numbers as float16, half the size, unless one is too large for it; anything else as it is."""
+    if not (isinstance(leaf, Tensor) and leaf.dtype == torch.float32):
+        return leaf
+    half = leaf.half()
+    return half if bool(half.isfinite().all()) else leaf
+
+
 def num_lanes(tree: Any) -> int:
     """Return B, the number of lanes of a state."""
     return len(next(leaves(tree)))
