@@ -298,8 +298,29 @@ def train_ppo(
         InvalidArgument: if the minibatches do not divide a rollout, or a count is not positive.
     """
     config = config or PPOConfig()
+    envs = DreamVecEnv(
+        dream, lanes, reward_scale=config.reward_scale, max_episode_steps=horizon, starts=starts, wrap=wrap
+    )
+    return learn_ppo(envs, decisions=decisions, seed=seed, config=config, algorithm=algorithm, progress=progress)
+
+
+def learn_ppo(
+    envs: VecEnv,
+    *,
+    decisions: int,
+    seed: int = 0,
+    config: PPOConfig | None = None,
+    algorithm: PPO | None = None,
+    progress: Callable[[PPO, Progress], object] | None = None,
+) -> tuple[PPO, list[Progress]]:
+    """Return a PPO trained in any `VecEnv`, with the options of `train_ppo`: the same agent in dream and reality.
+
+    The rewards of `envs` must come multiplied by the config's `reward_scale`.
+    """
+    config = config or PPOConfig()
     if decisions < 1:
         raise InvalidArgument(f"decisions is {decisions}; expected at least 1.")
+    lanes = envs.num_envs
     rollout = lanes * config.rollout
     minibatch = min(config.minibatch, rollout)
     if rollout % minibatch:
@@ -307,9 +328,7 @@ def train_ppo(
             f"minibatch is {minibatch}, which does not divide {lanes} lanes * {config.rollout} steps = {rollout}; "
             "choose one that does."
         )
-    envs = VecMonitor(
-        DreamVecEnv(dream, lanes, reward_scale=config.reward_scale, max_episode_steps=horizon, starts=starts, wrap=wrap)
-    )
+    envs = VecMonitor(envs)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # on shared cores more threads make small batches slower, not faster
     try:
