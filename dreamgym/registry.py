@@ -115,6 +115,7 @@ def register_dream(
     """
     folders = {name: Path(folder) for name, folder in variants.items()}
     DREAMS[id] = DreamEntry(id=id, variants=folders, real=real, max_episode_steps=max_episode_steps, kwargs=kwargs)
+    gym.registry.pop(id, None)  # a later call replaces an earlier one, without Gymnasium's warning
     gym.register(
         id,
         entry_point="dreamgym.envs.env:DreamEnv",
