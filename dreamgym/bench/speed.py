@@ -189,7 +189,7 @@ def _calls(dream: LoadedDream, lanes: int, device: str, precision: str) -> Calls
         reduced = copy.deepcopy(model)
         set_precision(reduced, precision)
         calls[precision] = _again(lambda state: reduced.step(state, encoded, noise).state, start.state)
-    options = {"device": device, "observation": "features"}
+    options: dict[str, Any] = {"device": device, "observation": "features"}
     for output, given in (("torch", torch.as_tensor(action, device=device)), ("numpy", action)):
         calls[output] = _stepping(DreamVectorEnv(dream, lanes, output=output, **options), given)
     bridge = DreamVecEnv(dream, lanes, device=device)
