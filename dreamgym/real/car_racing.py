@@ -88,7 +88,9 @@ class CarDecisions(gym.Wrapper):
         self.observation_space = gym.spaces.Box(0, 255, (64, 64, 3), np.uint8)
         self.metadata = {**env.metadata, "render_fps": env.metadata["render_fps"] / ACTION_REPEAT}
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
         """Return the first observation of a new track."""
         obs, info = self.env.reset(seed=seed, options=options)
         return shrink(obs), info
