@@ -64,6 +64,11 @@ class LoadedDream:
         """The digest of the weights that make the features; "" for a dream that never was on disk."""
         return str(self.card.get("files", {}).get("weights.safetensors", ""))
 
+    @property
+    def ships_policy(self) -> bool:
+        """Whether the dream's card names a policy in its folder."""
+        return self.folder is not None and POLICY in self.card["files"]
+
     def to(self, device: torch.device | str) -> LoadedDream:
         """Return the dream on a device; the weights are shared where they lie there already."""
         if torch.device(device).type == "cpu" or not isinstance(self.model, torch.nn.Module):
@@ -253,7 +258,7 @@ def load_policy(path: str | Path, dream: LoadedDream) -> Policy:
         FileNotFoundError: if there is none.
     """
     if str(path) == "shipped":
-        if dream.folder is None or POLICY not in dream.card["files"]:
+        if dream.folder is None or not dream.ships_policy:
             raise FileNotFoundError(f"{dream.name} ships no policy; train one and give its file.")
         path = dream.folder / POLICY
     policy = load_policy_file(path)

@@ -7,7 +7,7 @@ from typing import Any
 from dreamgym.envs.open import Model, open_dream
 from dreamgym.envs.twin import real_module
 from dreamgym.evaluation.transfer import evaluate
-from dreamgym.hub import POLICY, LoadedDream
+from dreamgym.hub import LoadedDream
 
 
 def probes(dream: Model, *, variant: str | None = None, **options: Any) -> dict[str, dict[str, dict[str, Any]]]:
@@ -25,6 +25,6 @@ def probes(dream: Model, *, variant: str | None = None, **options: Any) -> dict[
 def probe_policies(dream: LoadedDream) -> dict[str, str]:
     """Return the probes of a dream by name: the `PROBES` of the module of its real twin, random, and its own policy."""
     named = {**getattr(real_module(dream), "PROBES", {}), "random": "random"}
-    if dream.folder is not None and (dream.folder / POLICY).is_file():
+    if dream.ships_policy:
         named["shipped"] = "shipped"
     return named

@@ -11,6 +11,7 @@ from dreamgym import load
 from dreamgym.core.policy import load_policy
 from dreamgym.errors import ForeignDream, InvalidArgument
 from dreamgym.evaluation.policies import make_policy, parse_action
+from dreamgym.hub import ship_policy
 
 STEERING = spaces.Box(np.array([-1, 0, 0], np.float32), np.ones(3, np.float32))
 FEATURES = torch.linspace(-1, 1, 24).view(2, 12)
@@ -46,8 +47,9 @@ def test_a_constant_that_is_no_choice_is_refused(text):
         make_policy(text, counting_dream())
 
 
-def test_a_file_a_policy_and_the_shipped_one_act_alike(folder):
-    file = save_tiny_policy(folder / "policy.safetensors", folder)
+def test_a_file_a_policy_and_the_shipped_one_act_alike(folder, tmp_path):
+    file = save_tiny_policy(tmp_path / "policy.safetensors", folder)
+    ship_policy(folder, load_policy(file))
     dream = load(folder)
     acting = [make_policy(spec, dream) for spec in (file, str(file), load_policy(file), "shipped")]
     expected = load_policy(file).act(FEATURES).tolist()
