@@ -6,9 +6,11 @@ from gymnasium import spaces
 from tiny import save_tiny_dream, save_tiny_policy
 
 from dreamgym import load
+from dreamgym.core.policy import load_policy
 from dreamgym.evaluation.policies import parse_action
 from dreamgym.evaluation.probes import probe_policies, probes
 from dreamgym.evaluation.transfer import evaluate
+from dreamgym.hub import ship_policy
 from dreamgym.real import car_racing, dodge
 
 
@@ -21,7 +23,7 @@ def test_probes_are_those_of_the_twin_chance_and_the_dreams_own_policy(folder, t
     expected = {"nothing": "constant:0", "always left": "constant:1", "random": "random"}
     assert probe_policies(load(folder)) == expected
     shipping = save_tiny_dream(tmp_path / "shipping")
-    save_tiny_policy(shipping / "policy.safetensors", shipping)
+    ship_policy(shipping, load_policy(save_tiny_policy(tmp_path / "policy.safetensors", shipping)))
     assert probe_policies(load(shipping)) == {**expected, "shipped": "shipped"}
 
 
