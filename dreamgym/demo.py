@@ -198,7 +198,7 @@ def _draw(figures: dict[str, Any], loaded: LoadedDream, out: Path) -> None:
     try:
         points = [(point["decisions"], point["dream_return"]) for point in figures["training"]["curve"]]
         real = {name: score["real"]["mean"] for name, score in scores.items()}
-        title = f"PPO inside {figures['dream']}"
+        title = f"PPO inside {loaded.name}"
         files["learning_curve"] = str(draw_curve(points, real, out / "learning_curve.png", title))
     except MissingExtra as missing:
         figures["notices"].append(str(missing))
@@ -214,20 +214,20 @@ def _draw(figures: dict[str, Any], loaded: LoadedDream, out: Path) -> None:
 
 
 def dream_speed(loaded: LoadedDream, lanes: int, seconds: float = 1.0) -> float:
-    """Return decisions a second of all lanes of a dream, as the training steps them: features, torch."""
+    """Return decisions of all lanes of a dream in a second of one core, as the training steps them: features, torch."""
     env = DreamVectorEnv(loaded, lanes, observation="features", output="torch", autoreset_mode="SameStep")
     env.reset(seed=0)
     action = torch.as_tensor(env.action_space.sample())
     env.step(action)  # the first step prepares the weights
-    begin, steps = time.perf_counter(), 0
-    while time.perf_counter() - begin < seconds:
+    begin, steps = time.process_time(), 0
+    while time.process_time() - begin < seconds:
         env.step(action)
         steps += lanes
-    return steps / (time.perf_counter() - begin)
+    return steps / (time.process_time() - begin)
 
 
 def real_speed(dream: str, variant: str | None = None, seconds: float = 1.0) -> float:
-    """Return decisions a second of the real env in one process, random actions, resets not counted.
+    """Return decisions of the real env in a second of one core: pixels, random actions, resets not counted.
 
     Raises:
         DreamgymError: if the real env needs a package that is not installed.
@@ -244,9 +244,9 @@ def real_speed(dream: str, variant: str | None = None, seconds: float = 1.0) -> 
     while spent < seconds:
         if over:
             env.reset(seed=steps)
-        action, begin = env.action_space.sample(), time.perf_counter()
+        action, begin = env.action_space.sample(), time.process_time()
         _, _, terminated, truncated, _ = env.step(action)
-        spent += time.perf_counter() - begin
+        spent += time.process_time() - begin
         steps, over = steps + 1, terminated or truncated
     env.close()
     return steps / spent
@@ -267,18 +267,19 @@ def print_demo(figures: Mapping[str, Any]) -> None:
     print(
         f"The policy trained now learned from {training['decisions']:,} dreamed decisions in "
         f"{training['seconds'] / 60:.1f} minutes and never saw the real environment.\n"
-        f"Decisions a second on one core: {speed['dream']:,.0f} in the dream ({speed['lanes']} lanes, features), "
+        f"Decisions in a second of one core: {speed['dream']:,.0f} in the dream ({speed['lanes']} lanes, features), "
         f"{speed['real']:,.0f} in the real environment: {speed['ratio']:,.0f} times as many."
     )
     print(f"Written in {figures['seconds'] / 60:.1f} minutes: {', '.join(files.values())}")
     for notice in figures["notices"]:
         print(f"Left out: {notice}")
-    print(
-        "\nNext:\n"
-        f"  dreamgym eval {dream} --policy {files['policy']} --seed 1000    score it on other episodes\n"
-        f"  dreamgym train-policy {dream} --out longer.safetensors          train for longer\n"
-        "  dreamgym collect --help                                          make a dream of an environment of yours"
-    )
+    print("\nNext:")
+    steps = {
+        f"dreamgym eval {dream} --policy {files['policy']} --seed 1000": "score it on other episodes",
+        f"dreamgym train-policy {dream} --out longer.safetensors": "train for longer",
+        "dreamgym collect --help": "make a dream of an environment of yours",
+    }
+    print_table(None, [[command, purpose] for command, purpose in steps.items()])
 
 
 def _ships_policy(loaded: LoadedDream) -> bool:
