@@ -34,7 +34,7 @@ def pressed_action(space: gym.Space):
     return np.array([right - left, up, 0.8 * down], np.float32)
 
 
-env = gym.make(arguments.dream, render_mode="human", starts="first")
+env = gym.wrappers.HumanRendering(gym.make(arguments.dream, render_mode="rgb_array", starts="first"))
 env.reset()
 episode_return, decisions, over = 0.0, 0, False
 while not over and decisions < (10 if arguments.smoke else 1000):
