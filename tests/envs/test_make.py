@@ -230,6 +230,7 @@ def test_reward_wrappers_and_lists_of_infos_work_in_every_mode(mode):
     assert ended["termination"] == 1.0
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @pytest.mark.parametrize("observation", ["pixels", "features"])
 def test_an_async_vector_env_of_made_envs_dreams_the_same(dream_folder, observation):
     def make():
