@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from dreamgym.cli import print_table
+from dreamgym.cli.output import print_table
 
 TITLES = {
     "limit": "bare products",

@@ -23,8 +23,9 @@ def run(
     loaded = open_benched(dream, variant, device)
     figures: dict[str, Any] = {}
     if memory:  # first: peak memory never falls
-        figures = {"memory_by_lanes": memory_by_lanes(loaded, lanes), "memory_by_steps": memory_by_steps(loaded)}
+        figures["memory_by_lanes"] = memory_by_lanes(loaded, lanes, device)
+        figures["memory_by_steps"] = memory_by_steps(loaded, device=device)
     figures |= bench(loaded, None, lanes, seconds, device, precision)
     if precision != "fp32":
-        figures["drift"] = drift(loaded, precision)
+        figures["drift"] = drift(loaded, precision, device=device)
     return {**figures, "aims": aims(figures)}

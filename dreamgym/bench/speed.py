@@ -117,7 +117,7 @@ def step_products(model: WorldModel[Any]) -> list[tuple[int, int]]:
 
 def measure(calls: Mapping[str, Callable[[], object]], seconds: float, device: str = "cpu") -> dict[str, float]:
     """Return the median time of one call of each, in seconds, measured in turns, so that noise hits all alike."""
-    clock = _gpu_clock if device.startswith("cuda") else time.thread_time
+    clock = clock_of(device)
     repeats = dict.fromkeys(calls, 1)
     for name, call in calls.items():
         call()  # caches fill
@@ -136,6 +136,11 @@ def _time(call: Callable[[], object], repeats: int, clock: Callable[[], float]) 
     for _ in range(repeats):
         call()
     return clock() - since
+
+
+def clock_of(device: str) -> Callable[[], float]:
+    """Return what tells the time in seconds: this thread's own on the CPU, the wall's when a GPU has nothing to do."""
+    return _gpu_clock if device.startswith("cuda") else time.thread_time
 
 
 def _gpu_clock() -> float:

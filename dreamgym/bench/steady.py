@@ -5,13 +5,12 @@ from __future__ import annotations
 import copy
 import statistics
 import sys
-import time
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 
-from dreamgym.bench.speed import sample_actions
+from dreamgym.bench.speed import clock_of, sample_actions
 from dreamgym.core.codec import encode_action
 from dreamgym.core.tree import named_leaves
 from dreamgym.envs.vector_env import DreamVectorEnv
@@ -20,46 +19,49 @@ from dreamgym.hub import LoadedDream
 STEPS = (100, 1000, 10_000)
 
 
-def memory_by_lanes(dream: LoadedDream, lanes: Sequence[int], steps: int = 20) -> list[dict[str, float]]:
+def memory_by_lanes(
+    dream: LoadedDream, lanes: Sequence[int], device: str = "cpu", steps: int = 20
+) -> list[dict[str, float]]:
     """Return bytes of state a lane, and the peak memory of the process in MB after some steps, for each number."""
     rows = []
     for count in sorted(lanes):
-        env, _ = _run(dream, count, steps)
+        env, _ = _run(dream, count, device, steps)
         size = sum(leaf.numel() * leaf.element_size() for leaf in named_leaves(env.lanes).values())
-        rows.append({"lanes": count, "bytes_per_lane": size / count, "peak_mb": peak_memory()})
+        rows.append({"lanes": count, "bytes_per_lane": size / count, "peak_mb": peak_memory(device)})
     return rows
 
 
-def memory_by_steps(dream: LoadedDream, lanes: int = 64, steps: Sequence[int] = STEPS) -> list[dict[str, float]]:
+def memory_by_steps(
+    dream: LoadedDream, lanes: int = 64, steps: Sequence[int] = STEPS, device: str = "cpu"
+) -> list[dict[str, float]]:
     """Return the time of a step and the peak memory of the process in MB, after ever more steps of one env."""
-    env, action = _run(dream, lanes, 0)
+    (env, action), clock = _run(dream, lanes, device, 0), clock_of(device)
     rows, done = [], 0
     for target in steps:
         times = []
         for _ in range(target - done):
-            since = time.thread_time()
+            since = clock()
             env.step(action)
-            times.append(time.thread_time() - since)
+            times.append(clock() - since)
         done = target
-        rows.append(
-            {
-                "steps": target,
-                "microseconds": statistics.median(times[-100:]) * 1e6,
-                "peak_mb": peak_memory(),
-            }
-        )
+        row = {"steps": target, "microseconds": statistics.median(times[-100:]) * 1e6, "peak_mb": peak_memory(device)}
+        rows.append(row)
     return rows
 
 
-def peak_memory() -> float:
-    """Return the most memory that this process has held, in MB."""
+def peak_memory(device: str = "cpu") -> float:
+    """Return the most memory that this process has held, in MB, on the host or on a GPU."""
+    if device.startswith("cuda"):
+        return torch.cuda.max_memory_allocated(device) / 1e6
     import resource  # not on Windows
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
 
 
 @torch.no_grad()
-def drift(dream: LoadedDream, precision: str, lanes: int = 256, steps: int = 100) -> list[dict[str, float]]:
+def drift(
+    dream: LoadedDream, precision: str, lanes: int = 256, steps: int = 100, device: str = "cpu"
+) -> list[dict[str, float]]:
     """Return how far dreams in a reduced precision go from those in fp32: same starts, actions and noise, open loop.
 
     `features` and `reward` are mean absolute differences, those of the reward in env units; `unrelated_features` and
@@ -72,11 +74,11 @@ def drift(dream: LoadedDream, precision: str, lanes: int = 256, steps: int = 100
     reduced = copy.deepcopy(exact)
     set_precision(reduced, precision)
     generator = torch.Generator().manual_seed(0)
-    start = dream.starts.sample(torch.rand(lanes, generator=generator))
-    action = encode_action(exact.action_space, sample_actions(exact, lanes))
+    start = dream.starts.sample(torch.rand(lanes, generator=generator).to(device))
+    action = encode_action(exact.action_space, sample_actions(exact, lanes)).to(device)
     models, states, rows = (exact, reduced, exact), [start] * 3, []
     for step in range(1, steps + 1):
-        noise, other = (torch.randn(lanes, exact.noise_dim, generator=generator) for _ in range(2))
+        noise, other = (torch.randn(lanes, exact.noise_dim, generator=generator).to(device) for _ in range(2))
         outs = [
             model.step(state, action, draws)
             for model, state, draws in zip(models, states, (noise, noise, other), strict=True)
@@ -92,9 +94,9 @@ def drift(dream: LoadedDream, precision: str, lanes: int = 256, steps: int = 100
     return rows
 
 
-def _run(dream: LoadedDream, lanes: int, steps: int) -> tuple[DreamVectorEnv, torch.Tensor]:
-    env = DreamVectorEnv(dream, lanes, observation="features", output="torch")
-    action = torch.from_numpy(sample_actions(dream.model, lanes))
+def _run(dream: LoadedDream, lanes: int, device: str, steps: int) -> tuple[DreamVectorEnv, torch.Tensor]:
+    env = DreamVectorEnv(dream, lanes, observation="features", output="torch", device=device)
+    action = torch.from_numpy(sample_actions(dream.model, lanes)).to(device)
     env.reset(seed=0)
     for _ in range(steps):
         env.step(action)
