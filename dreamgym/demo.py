@@ -213,7 +213,7 @@ def _draw(figures: dict[str, Any], loaded: LoadedDream, out: Path) -> None:
         figures["notices"].append(str(missing))
 
 
-def dream_speed(loaded: LoadedDream, lanes: int, seconds: float = 1.0) -> float:
+def dream_speed(loaded: LoadedDream, lanes: int, seconds: float = 0.5) -> float:
     """Return decisions of all lanes of a dream in a second of one core, as the training steps them: features, torch."""
     env = DreamVectorEnv(loaded, lanes, observation="features", output="torch", autoreset_mode="SameStep")
     env.reset(seed=0)
@@ -226,7 +226,7 @@ def dream_speed(loaded: LoadedDream, lanes: int, seconds: float = 1.0) -> float:
     return steps / (time.process_time() - begin)
 
 
-def real_speed(dream: str, variant: str | None = None, seconds: float = 1.0) -> float:
+def real_speed(dream: str, variant: str | None = None, seconds: float = 0.5) -> float:
     """Return decisions of the real env in a second of one core: pixels, random actions, resets not counted.
 
     Raises:
@@ -254,7 +254,7 @@ def real_speed(dream: str, variant: str | None = None, seconds: float = 1.0) -> 
 
 def print_demo(figures: Mapping[str, Any]) -> None:
     """Print for people what `demo` returned."""
-    from dreamgym.cli import print_table
+    from dreamgym.cli.output import print_table
 
     dream, training, speed, files = (figures[name] for name in ("dream", "training", "steps_per_second", "files"))
     print(f"\n{dream}: mean return of {figures['episodes']} episodes on each side, seeds from {figures['seed']}")

@@ -18,7 +18,7 @@ DREAM = "DreamDodge-v0"
 SIZES = (
     {"generations": 2, "population": 4, "rollouts": 2, "horizon": 10}
     if SMOKE
-    else {"generations": 40, "population": 32, "rollouts": 16, "horizon": 200}
+    else {"generations": 30, "population": 32, "rollouts": 16, "horizon": 200}
 )
 
 torch.set_num_threads(1)  # small batches are slower with more
