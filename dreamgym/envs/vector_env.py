@@ -255,7 +255,7 @@ class DreamVectorEnv(VectorEnv[Any, Any, Any]):
         on_host = isinstance(mask, np.ndarray) or mask.device.type == "cpu"
         if on_host and not bool(mask.any()):
             raise InvalidArgument("options['reset_mask'] names no lane; expected at least one True.")
-        return torch.as_tensor(mask, device=self.device).clone()
+        return torch.as_tensor(mask.copy() if isinstance(mask, np.ndarray) else mask, device=self.device)
 
     def _check_seeds(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
         if seed is None:

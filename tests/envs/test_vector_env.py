@@ -255,6 +255,15 @@ def test_a_bad_mask_is_refused_by_its_value_and_resets_nothing(mask, error, mess
     assert env.lanes.state.t.tolist() == [1] * 3
 
 
+def test_a_mask_may_be_read_only():
+    env = make(lengths=(0,))
+    env.reset(seed=0)
+    env.step(np.ones(3, int))
+    mask = np.array([False, True, False])
+    mask.flags.writeable = False
+    assert env.reset(options={"reset_mask": mask})[0][:, 1].tolist() == [1, 0, 1]
+
+
 def test_a_mask_may_be_a_tensor():
     env = make(lengths=(0,), output="torch")
     env.reset(seed=0)
