@@ -33,16 +33,13 @@ MAY_IMPORT = {  # layer -> the layers below it; each may also import itself and 
     "bridges": {"core", "data", "envs", "real"},
     "pretrained": {"registry"},
 }
-PART_OF = {"checkpoints": "training", "training_log": "training", "training_stage": "training"}
-PART_OF |= {"cli_improve": "cli", "cli_policy": "cli", "cli_train": "cli", "listing": "cli"}
 TOP = {"__init__", "__main__", "bench", "cli", "demo", "doctor", "improve", "publish", "viewer"}  # may import anything
 NO_TORCH = {"errors", "registry", "pretrained"}  # stdlib and gymnasium only: `import dreamgym` loads them
 
 
 def layer_of(module: str) -> str:
     """Return the layer of `dreamgym.data.episodes`: `data`."""
-    name = module.split(".")[1] if "." in module else "__init__"
-    return PART_OF.get(name, name)
+    return module.split(".")[1] if "." in module else "__init__"
 
 
 def module_of(file: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_format
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import gymnasium as gym
 import tyro
 
+from dreamgym.cli.output import print_json, print_table
 from dreamgym.errors import DreamgymError, InvalidArgument, UnknownName
 from dreamgym.registry import import_target
 
@@ -25,7 +25,7 @@ def list_(json: bool = False) -> int:
     Args:
         json: print JSON.
     """
-    from dreamgym.listing import listing, print_listing
+    from dreamgym.cli.listing import listing, print_listing
 
     found = listing()
     print_json(found) if json else print_listing(found)
@@ -298,21 +298,21 @@ def doctor(json: bool = False) -> int:
 
 def train(arguments: list[str]) -> int:
     """Train a world model on recorded experience and save it as a dream."""
-    from dreamgym.cli_train import train
+    from dreamgym.cli.train import train
 
     return train(arguments)
 
 
 def train_policy(arguments: list[str]) -> int:
     """Train a policy inside a dream, by PPO or by evolution."""
-    from dreamgym.cli_policy import PolicyOptions, train_policy
+    from dreamgym.cli.policy import PolicyOptions, train_policy
 
     return train_policy(parse(PolicyOptions, "train-policy", arguments))
 
 
 def improve(arguments: list[str]) -> int:
     """Improve a dream and its policy together: train inside, record outside, repeat."""
-    from dreamgym.cli_improve import run
+    from dreamgym.cli.improve import run
 
     return run(arguments)
 
@@ -386,26 +386,5 @@ def parse_shares(text: str | None) -> str | dict[str, float] | None:
         raise InvalidArgument(f"driver is {text!r}; expected NAME, or NAME=SHARE,NAME=SHARE.") from error
 
 
-def print_json(value: Any) -> None:
-    """Print a value for scripts."""
-    print(json_format.dumps(value, default=str))
-
-
-def print_table(header: list[str] | None, rows: list[list[str]]) -> None:
-    """Print rows in columns; the first is flush left, as are columns of words, and numbers are flush right."""
-    table = [header, *rows] if header else rows
-    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
-    right = [all(_is_number(row[i]) for row in rows) for i in range(len(table[0]))]
-    for row in table:
-        cells = [
-            f"{cell:>{width}}" if r else f"{cell:{width}}" for cell, width, r in zip(row, widths, right, strict=True)
-        ]
-        print("  " + "  ".join(cells).rstrip())
-
-
 def _first_line(documented: Any) -> str:
     return str(documented.__doc__).splitlines()[0]
-
-
-def _is_number(cell: str) -> bool:
-    return not cell or cell.strip("+-%.0123456789,") == ""

@@ -15,13 +15,13 @@ import pytest
 import torch
 from oracle import CountingPictures, LinearWorld, record_linear_world
 
-from dreamgym.checkpoints import newest_checkpoint
 from dreamgym.core.model import StageConfig
 from dreamgym.data.episodes import Dataset
 from dreamgym.errors import InvalidArgument, InvalidDataset, InvalidModel, TrainingFailed, UnknownName
 from dreamgym.models.packed import PackedLinear
 from dreamgym.training import TrainConfig, fit
-from dreamgym.training_log import read_log
+from dreamgym.training.checkpoints import newest_checkpoint
+from dreamgym.training.log import read_log
 
 CONFIG = TrainConfig(log_every=5, checkpoint_every=20, holdout=0.3, progress=False, tensorboard=False)
 STAGES = LinearWorld.stages
@@ -124,11 +124,11 @@ def test_the_callers_random_numbers_and_threads_are_left_alone(dataset: Dataset,
 LONG = {name: replace(stage, steps=200) for name, stage in STAGES.items()}
 KILLED = """
 import os, pathlib, random, signal, sys, threading, time
-sys.path[:0] = [{tests!r}, {root!r}]
+sys.path[:0] = {paths!r}
 from oracle import LinearWorld
 from dreamgym.data.episodes import Dataset
 from dreamgym.training import fit
-from test_training import CONFIG, LONG
+from test_run import CONFIG, LONG
 
 def kill():
     stage, step = random.choice(["encoder", "dynamics"]), random.choice([0, 20, 40, 60, 80, 100])
@@ -145,8 +145,8 @@ fit(LinearWorld(), Dataset({data!r}), {out!r}, stages=LONG, config=CONFIG)
 def test_a_run_that_was_killed_at_any_moment_and_resumed_equals_one_that_was_not(
     recorded: Path, dataset: Dataset, tmp_path: Path
 ) -> None:
-    tests, killed = Path(__file__).parent, tmp_path / "killed"
-    script = KILLED.format(tests=str(tests), root=str(tests.parent), data=str(recorded), out=str(killed))
+    paths, killed = [str(folder) for folder in Path(__file__).parents[:3]], tmp_path / "killed"
+    script = KILLED.format(paths=paths, data=str(recorded), out=str(killed))
     assert subprocess.run([sys.executable, "-c", script], timeout=500).returncode == -signal.SIGKILL
     resumed = fit(LinearWorld(seed=1), dataset, killed, stages=LONG, config=CONFIG)
     whole = fit(LinearWorld(), dataset, tmp_path / "whole", stages=LONG, config=CONFIG)

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 
 import tyro
 
-from dreamgym.cli import print_table
-from dreamgym.cli_policy import parse_wrap
+from dreamgym.cli.output import print_table
+from dreamgym.cli.policy import parse_wrap
 from dreamgym.errors import UnknownName
 from dreamgym.hub import load
 from dreamgym.improve import ImproveConfig, improve

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dreamgym.checkpoints import Checkpoint, newest_checkpoint, prune_checkpoints, write_checkpoint
 from dreamgym.core.codec import encode_action, encode_obs
 from dreamgym.core.model import StageConfig, Trainable, WorldModel
 from dreamgym.core.spaces import is_image
@@ -23,8 +22,9 @@ from dreamgym.core.strips import strip
 from dreamgym.core.tree import named_leaves
 from dreamgym.data.episodes import Dataset
 from dreamgym.errors import InvalidArgument, InvalidDataset, InvalidModel, NotDecodable, TrainingFailed, UnknownName
-from dreamgym.training_log import StageLog
-from dreamgym.training_stage import StageTrainer, Sums
+from dreamgym.training.checkpoints import Checkpoint, newest_checkpoint, prune_checkpoints, write_checkpoint
+from dreamgym.training.log import StageLog
+from dreamgym.training.stage import StageTrainer, Sums
 
 _STRIP_STEPS = 64
 _KEPT = 2

@@ -28,7 +28,7 @@ def listing() -> dict[str, Any]:
 
 def print_listing(found: dict[str, Any]) -> None:
     """Print what `listing` found for people."""
-    from dreamgym.cli import print_table
+    from dreamgym.cli.output import print_table
 
     header = ["dream", "variant", "family", "MB", "real twin", "real score of its policy"]
     rows = [

@@ -11,10 +11,10 @@ import gymnasium as gym
 import pytest
 from tiny import save_tiny_dream, save_tiny_policy
 
-from dreamgym import cli
+from dreamgym.cli import commands as cli
 from dreamgym.registry import DREAMS, register_dream
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def test_every_option_is_explained(function):
 def test_listing_and_helping_import_no_torch():
     code = """
 import sys
-from dreamgym import cli
+from dreamgym.cli import commands as cli
 for arguments in (["--help"], ["list"], ["list", "--json"], ["eval", "--help"], ["collect", "--help"]):
     try:
         cli.run(arguments)

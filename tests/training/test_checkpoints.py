@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dreamgym.checkpoints import newest_checkpoint, prune_checkpoints, write_checkpoint
+from dreamgym.training.checkpoints import newest_checkpoint, prune_checkpoints, write_checkpoint
 
 
 def write(root: Path, stage: str, step: int) -> Path:
