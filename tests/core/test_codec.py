@@ -10,7 +10,6 @@ from gymnasium import spaces
 from oracle import counting_starts, counting_world
 
 from dreamgym.core.codec import action_dim, check_action, decode_action, decode_obs, encode_action, encode_obs
-from dreamgym.core.tree import named_leaves
 from dreamgym.errors import InvalidAction, InvalidActionType, InvalidObservation, UnsupportedSpace
 
 PICTURE = spaces.Box(0, 255, (4, 6, 3), np.uint8)
@@ -237,12 +236,3 @@ def test_good_actions_pass_whatever_they_are_made_of(action):
 @pytest.mark.parametrize("action", [6, np.int32(6), np.array(6, np.uint8), torch.tensor(6)])
 def test_a_single_button_may_be_any_kind_of_integer(action):
     assert int(check_action(KEYS, action, None, "X")) == 6
-
-
-def test_the_leaves_of_an_encoded_dict_are_tensors_on_the_asked_device():
-    encoded = encode_obs(BOTH, {key: samples(part) for key, part in BOTH.items()}, device="meta")
-    assert {leaf.device.type for leaf in named_leaves(encoded).values()} == {"meta"}
-
-
-def test_a_batch_of_no_actions_keeps_its_width() -> None:
-    assert encode_action(spaces.Box(-1, 1, (3,)), np.zeros((0, 3), np.float32)).shape == (0, 3)
