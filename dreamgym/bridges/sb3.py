@@ -234,13 +234,17 @@ class PPOConfig:
     activation: str = "tanh"
     """Of the hidden layers: tanh, relu or silu."""
     gamma: float = 0.98
+    """Discount a decision."""
     gae_lambda: float = 0.95
+    """Of generalised advantage estimation."""
     epochs: int = 3
     """Passes over a rollout."""
     minibatch: int = 2048
     """Decisions; must divide lanes * rollout if it is smaller."""
     clip: float = 0.2
+    """Of the probability ratio."""
     learning_rate: float = 4e-4
+    """Adam's."""
     entropy: float = 2e-3
     """Weight of the entropy bonus."""
     log_std_init: float = -1.0
