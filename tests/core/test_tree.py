@@ -79,6 +79,8 @@ def test_a_lane_is_finite_if_all_of_its_numbers_are(bad):
     one.memory["h"][1] = torch.tensor([torch.inf, -torch.inf])
     assert tree.finite_lanes(one).tolist() == [True, False, True]
     assert tree.finite_lanes({"reward": torch.tensor([0.0, bad])}).tolist() == [True, False]
+    several = {"h": torch.zeros(3, 2), "reward": torch.tensor([0.0, bad, 0.0]), "z": torch.tensor([bad, 0.0, 0.0])}
+    assert tree.finite_lanes(several).tolist() == [False, False, True]
 
 
 def test_lanes_without_fractions_are_finite_on_their_own_device():
