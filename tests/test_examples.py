@@ -8,19 +8,13 @@ from pathlib import Path
 
 import pytest
 
-import dreamgym  # noqa: F401  registers the dreams
-from dreamgym.registry import DREAMS
-
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
-NEEDS_A_DREAM = {"drive_a_dream", "evolve_a_controller", "train_ppo_in_a_dream"}
 PACKAGES = {"evolve_a_controller": "cma", "dream_from_your_recordings": "minari"}
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_prints_a_number_at_its_end(example, tmp_path):
-    if example.stem in NEEDS_A_DREAM and not DREAMS["DreamDodge-v0"].folder().is_dir():
-        pytest.skip("needs DreamDodge-v0")
     if example.stem in PACKAGES:
         pytest.importorskip(PACKAGES[example.stem])
     done = subprocess.run(
