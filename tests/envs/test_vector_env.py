@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from oracle import LEVER, PICTURES, PICTURES64, counting_dream
+from oracle import LEVER, PICTURES, PICTURES64, CountingWorld, counting_dream
 from torch import Tensor
 
 from dreamgym import DreamEnv, DreamVectorEnv
@@ -139,6 +139,21 @@ def test_returned_arrays_are_fresh_and_share_nothing_with_the_state(output, mode
             mask = reference.lanes.done.numpy().copy()
             check(env.reset(options={"reset_mask": mask}), reference.reset(options={"reset_mask": mask}))
         check(env.step(np.ones(3, int)), reference.step(np.ones(3, int)))
+
+
+def test_an_array_owns_its_memory_even_if_the_models_features_do_not():
+    class Sharing(CountingWorld):
+        feature_dim = 1
+
+        def features(self, state):
+            return state.t[:, None]
+
+    dream = counting_dream(lengths=(0,))
+    sharing = Sharing(dream.model.config, dream.model.observation_space, dream.model.action_space)
+    env = DreamVectorEnv(LoadedDream(sharing, dream.starts), 2, observation="features")
+    env.reset(seed=0)[0][:] = 50
+    env.step(np.zeros(2, int))[0][:] = 60
+    assert env.step(np.zeros(2, int))[0].tolist() == [[2], [2]]
 
 
 def test_the_same_seed_gives_the_same_dream_zero_included_and_lane_i_is_seed_plus_i():
