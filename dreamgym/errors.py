@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class DreamgymError(Exception):
@@ -18,6 +19,7 @@ class UnknownName(DreamgymError, KeyError):
 
     def __init__(self, kind: str, name: str, available: Iterable[str]) -> None:
         known = sorted(available)
+        self._given = kind, name, known
         close = difflib.get_close_matches(str(name), known, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         self.message = f"unknown {kind} {name!r}; available: {', '.join(known) or 'none'}.{hint}"
@@ -25,6 +27,9 @@ class UnknownName(DreamgymError, KeyError):
 
     def __str__(self) -> str:  # KeyError would print the repr of its argument
         return self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:  # a worker process hands its exceptions over pickled
+        return type(self), self._given
 
 
 class InvalidArgument(DreamgymError, ValueError):
@@ -95,4 +100,8 @@ class MissingExtra(DreamgymError, ImportError):
     """An optional dependency is not installed; the message names the pip extra."""
 
     def __init__(self, what: str, needs: str, extra: str) -> None:
+        self._given = what, needs, extra
         super().__init__(f'{what} needs {needs}: pip install "dreamgym[{extra}]"')
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self._given

@@ -23,7 +23,8 @@ from typing import Any, cast
 import tomli_w
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as to_safetensors
 
 from dreamgym.core.model import WorldModel
 from dreamgym.core.policy import Policy, check_policy, save_policy
@@ -207,9 +208,12 @@ def save_dream(
     try:
         (temporary / "config.json").write_text(json.dumps(config, indent=2) + "\n")
         weights = {k: compact(v) if half else v for k, v in model.state_dict().items()}
-        save_file({k: v.cpu().contiguous() for k, v in weights.items()}, temporary / "weights.safetensors")
+        tensors = {k: v.cpu().contiguous() for k, v in weights.items()}
+        (temporary / "weights.safetensors").write_bytes(
+            to_safetensors(tensors)
+        )  # save_file hides it
         leaves = named_leaves(clone(to_device(starts.states, "cpu")))  # leaves that share memory are not saved
-        save_file({**leaves, "is_first": starts.is_first.cpu()}, temporary / "starts.safetensors")
+        (temporary / "starts.safetensors").write_bytes(to_safetensors({**leaves, "is_first": starts.is_first.cpu()}))
         if policy is not None:
             shutil.copyfile(policy, temporary / POLICY)
         write_card(temporary, card or {})

@@ -1,10 +1,12 @@
 """Errors are also the builtins that they refine, and print what they were given."""
 
 import inspect
+import pickle
 
 import pytest
 
 from dreamgym import errors
+from dreamgym.errors import MissingExtra, UnknownName
 
 REFINED = {
     "UnknownName": KeyError,
@@ -54,3 +56,12 @@ def test_an_unknown_name_prints_what_was_asked_what_there_is_and_the_closest():
 def test_a_missing_extra_says_what_to_install():
     error = errors.MissingExtra("dreamgym play", "pygame-ce", "play")
     assert str(error) == 'dreamgym play needs pygame-ce: pip install "dreamgym[play]"'
+
+
+@pytest.mark.parametrize(
+    "error", [UnknownName("model", "rsm", ["rssm"]), MissingExtra("the viewer", "a window", "play")]
+)
+def test_an_error_comes_back_from_a_worker_process_as_it_was(error: Exception) -> None:
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error)
+    assert str(again) == str(error)

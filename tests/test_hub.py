@@ -118,7 +118,7 @@ def test_only_registered_families_with_a_config_can_be_saved(tmp_path):
 
 def test_a_failed_save_leaves_the_old_dream_and_nothing_else(tmp_path, monkeypatch):
     folder = save(tmp_path / "dream", tick=2.0)
-    for name in ("save_file", "write_card", "_exchange"):
+    for name in ("to_safetensors", "write_card", "_exchange"):
         with monkeypatch.context() as patch:
 
             def fail(*args, **kwargs):

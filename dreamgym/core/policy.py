@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from gymnasium import Space, spaces
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
 from dreamgym.core.codec import action_dim, decode_action
@@ -103,7 +103,7 @@ def save_policy(policy: Policy, path: str | Path) -> Path:
     temporary = path.with_suffix(path.suffix + ".tmp")
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in policy.state_dict().items()}
     try:
-        save_file(weights, temporary, metadata=header)
+        temporary.write_bytes(to_safetensors(weights, metadata=header))
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -305,6 +305,6 @@ def _masked(info: Mapping[str, np.ndarray], mask: np.ndarray) -> dict[str, Any]:
     return shown | {f"_{key}": mask.copy() for key in info}
 
 
-def render_fps(dream: LoadedDream) -> int:
+def render_fps(dream: LoadedDream) -> float:
     """Return the pictures a second at which a dream looks like the real thing; 15 where its card does not say."""
-    return int(dream.card.get("render_fps", 15))
+    return float(dream.card.get("render_fps", 15))

@@ -15,7 +15,7 @@ class Window:
         fps: pictures a second at most.
     """
 
-    def __init__(self, title: str, fps: int) -> None:
+    def __init__(self, title: str, fps: float) -> None:
         import pygame
 
         self._pygame = pygame

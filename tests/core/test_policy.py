@@ -157,7 +157,7 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatc
     path = save_policy(policy(), tmp_path / "p.safetensors")
     before = path.read_bytes()
     monkeypatch.setattr(
-        "dreamgym.core.policy.save_file", lambda *args, **kwargs: (_ for _ in ()).throw(OSError("full"))
+        "dreamgym.core.policy.to_safetensors", lambda *args, **kwargs: (_ for _ in ()).throw(OSError("full"))
     )
     with pytest.raises(OSError, match="full"):
         save_policy(policy(hidden=(3,)), path)
