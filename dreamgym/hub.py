@@ -209,9 +209,7 @@ def save_dream(
         (temporary / "config.json").write_text(json.dumps(config, indent=2) + "\n")
         weights = {k: compact(v) if half else v for k, v in model.state_dict().items()}
         tensors = {k: v.cpu().contiguous() for k, v in weights.items()}
-        (temporary / "weights.safetensors").write_bytes(
-            to_safetensors(tensors)
-        )  # save_file hides it
+        (temporary / "weights.safetensors").write_bytes(to_safetensors(tensors))  # save_file hides it
         leaves = named_leaves(clone(to_device(starts.states, "cpu")))  # leaves that share memory are not saved
         (temporary / "starts.safetensors").write_bytes(to_safetensors({**leaves, "is_first": starts.is_first.cpu()}))
         if policy is not None:
