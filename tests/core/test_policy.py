@@ -156,9 +156,12 @@ def test_a_policy_of_another_dream_is_refused_by_what_differs():
 def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
     path = save_policy(policy(), tmp_path / "p.safetensors")
     before = path.read_bytes()
-    monkeypatch.setattr(
-        "dreamgym.core.policy.to_safetensors", lambda *args, **kwargs: (_ for _ in ()).throw(OSError("full"))
-    )
+
+    def fail(self, content):
+        self.touch()
+        raise OSError("full")
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", fail)
     with pytest.raises(OSError, match="full"):
         save_policy(policy(hidden=(3,)), path)
     assert path.read_bytes() == before
