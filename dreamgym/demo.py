@@ -97,7 +97,7 @@ def demo(
         training = _train(dream, variant, plan, seed, episodes, policy, progress)
         rivals: dict[str, PolicyLike] = {
             "random": "random",
-            **({"shipped": "shipped"} if _ships_policy(loaded) else {}),
+            **({"shipped": "shipped"} if loaded.ships_policy else {}),
             TRAINED: policy,
         }
         scores = {}
@@ -280,10 +280,6 @@ def print_demo(figures: Mapping[str, Any]) -> None:
         "dreamgym collect --help": "make a dream of an environment of yours",
     }
     print_table(None, [[command, purpose] for command, purpose in steps.items()])
-
-
-def _ships_policy(loaded: LoadedDream) -> bool:
-    return loaded.folder is not None and (loaded.folder / POLICY).is_file()
 
 
 def _say(text: str) -> None:
