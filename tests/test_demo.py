@@ -141,7 +141,8 @@ def test_ctrl_c_ends_it_with_one_line_and_no_half_written_file(folder, tmp_path)
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
+    # a shell says 130 of both: Python ends by the signal itself where that came while C code ran Python code
+    assert process.returncode in (130, -signal.SIGINT)
     assert errors.splitlines()[-1] == "interrupted"
     assert "Traceback" not in errors
     assert not list(tmp_path.iterdir())
