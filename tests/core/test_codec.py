@@ -236,3 +236,12 @@ def test_good_actions_pass_whatever_they_are_made_of(action):
 @pytest.mark.parametrize("action", [6, np.int32(6), np.array(6, np.uint8), torch.tensor(6)])
 def test_a_single_button_may_be_any_kind_of_integer(action):
     assert int(check_action(KEYS, action, None, "X")) == 6
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+def test_a_space_without_bounds_takes_finite_actions_only(value: float) -> None:
+    space = spaces.Box(-np.inf, np.inf, (2,), np.float32)
+    assert check_action(space, np.float32([[3e38, -3e38]]), 1, "Free-v0") is not None
+    for action in (np.float32([[0.0, value]]), torch.tensor([[0.0, value]])):
+        with pytest.raises(InvalidAction, match=f"action holds {value}; Free-v0 expects"):
+            check_action(space, action, 1, "Free-v0")
