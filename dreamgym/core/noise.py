@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -59,12 +60,48 @@ def normal(seed: Tensor, stream: int, count: Tensor, width: int) -> Tensor:
         count: `[B]` int64, how many draws the lane has made from this stream.
         width: how many numbers a lane needs.
     """
+    if seed.device.type == "cpu" and not torch.compiler.is_compiling():
+        return torch.from_numpy(_normal_on_cpu(seed.numpy(), stream, count.numpy(), width))
     half = (width + 1) // 2
     bits = _bits(seed, stream, count, half)
     angle = _shift(bits, 40).float().mul_(2 * math.pi * 2.0**-24)  # [B, half]
     # in place from here on: fresh memory for every operator would cost more than the arithmetic
     radius = bits.bitwise_and_(0xFFFFFF).float().add_(1).mul_(2.0**-24).log_().mul_(-2).sqrt_()  # of u in (0, 1]
     return torch.cat([angle.cos().mul_(radius), angle.sin_().mul_(radius)], 1)[:, :width]
+
+
+def _normal_on_cpu(seed: np.ndarray, stream: int, count: np.ndarray, width: int) -> np.ndarray:
+    """Return what `normal` returns, within rounding, in about half the time: NumPy shifts unsigned and in place."""
+    half = (width + 1) // 2
+    with np.errstate(over="ignore"):  # the product of single numbers warns that it wraps
+        key = seed.view(np.uint64) + np.uint64((stream + 1) * _GOLDEN % 2**64)
+        key = _mix_on_cpu(_mix_on_cpu(key) + count.view(np.uint64) * np.uint64(_GOLDEN % 2**64))  # [B]
+        index = np.arange(1, half + 1, dtype=np.uint64) * np.uint64(_GOLDEN % 2**64)
+    bits = _mix_on_cpu(key[:, None] + index)  # [B, half]
+    angle = (bits >> np.uint64(40)).astype(np.float32)
+    angle *= np.float32(2 * math.pi * 2.0**-24)
+    bits &= np.uint64(0xFFFFFF)
+    radius = bits.astype(np.float32)
+    radius += np.float32(1)
+    radius *= np.float32(2.0**-24)
+    np.log(radius, out=radius)
+    radius *= np.float32(-2)
+    np.sqrt(radius, out=radius)
+    numbers = np.empty((len(seed), 2, half), np.float32)
+    np.multiply(np.cos(angle), radius, out=numbers[:, 0])
+    np.multiply(np.sin(angle), radius, out=numbers[:, 1])
+    return numbers.reshape(len(seed), -1)[:, :width]
+
+
+def _mix_on_cpu(z: np.ndarray) -> np.ndarray:
+    """Return the uint64 entries scrambled in place, as `_mix_` does it."""
+    shifted = z >> np.uint64(30)
+    for multiplier, bits in ((0xBF58476D1CE4E5B9, 27), (0x94D049BB133111EB, 31)):
+        z ^= shifted
+        z *= np.uint64(multiplier)
+        np.right_shift(z, np.uint64(bits), out=shifted)
+    z ^= shifted
+    return z
 
 
 class Blocks:

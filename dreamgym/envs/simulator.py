@@ -13,7 +13,7 @@ from torch import Tensor
 from dreamgym.core import noise
 from dreamgym.core.model import Transition, WorldModel
 from dreamgym.core.starts import StartBank
-from dreamgym.core.tree import concatenate, finite_lanes, gather, tree_map, where
+from dreamgym.core.tree import concatenate, finite_lanes, gather, known_finite, tree_map, where
 from dreamgym.errors import InvalidArgument
 
 S = TypeVar("S")
@@ -177,7 +177,10 @@ class Simulator(Generic[S]):
         """Return the model's transition with diverged lanes held in their last finite state, and which they are."""
         draws = self._blocks.normal(lanes.seed, noise.DYNAMICS, lanes.count, self.model.noise_dim)
         out = self.model.step(lanes.state, action, draws)
-        diverged = ~finite_lanes({"state": out.state, "reward": out.reward, "termination": out.termination})
+        numbers = {"state": out.state, "reward": out.reward, "termination": out.termination}
+        if known_finite(numbers):
+            return out, torch.zeros_like(out.reward, dtype=torch.bool)
+        diverged = ~finite_lanes(numbers)
         if _any(diverged):
             state = where(diverged, lanes.state, out.state)
             reward, termination = (x.masked_fill(diverged, 0) for x in (out.reward, out.termination))

@@ -87,3 +87,13 @@ def test_lanes_without_fractions_are_finite_on_their_own_device():
     assert tree.finite_lanes({"tokens": torch.zeros(3, 2, dtype=torch.int64)}).tolist() == [True] * 3
     assert tree.finite_lanes({"text": np.array(["a", "b"], dtype=object)}).tolist() == [True] * 2
     assert tree.finite_lanes({"tokens": torch.zeros(3, dtype=torch.int64, device="meta")}).device.type == "meta"
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_one_number_anywhere_that_is_not_finite_is_known(value: float) -> None:
+    numbers = {"a": torch.zeros(3, 4), "b": torch.zeros(3), "count": torch.ones(3, dtype=torch.long)}
+    assert tree.known_finite(numbers)
+    for name in ("a", "b"):
+        spoilt = {**numbers, name: numbers[name].index_fill(0, torch.tensor([1]), value)}
+        assert not tree.known_finite(spoilt)
+    assert not tree.known_finite({"a": torch.zeros(3, device="meta")})  # nobody has looked
