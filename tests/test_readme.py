@@ -2,6 +2,7 @@
 
 import configparser
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -44,3 +45,18 @@ def test_every_local_link_and_picture_exists():
 def test_its_python_runs():
     run = subprocess.run([sys.executable, "-c", "\n".join(blocks("python"))], cwd=ROOT, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.slow
+def test_a_dream_of_ones_own_is_made_by_its_commands(tmp_path):
+    fewer = {
+        "train": "--vae.steps 2 --vae.batch-size 4 --mdn-rnn.steps 2 --mdn-rnn.batch-size 2 --starts 50",
+        "train-policy": "--decisions 16384",
+        "eval": "--episodes 2",
+    }
+    for line in blocks("bash", "sh")[-1].replace("--episodes 500", "--episodes 20").splitlines():
+        _, name, *rest = shlex.split(line)
+        command = [sys.executable, "-m", "dreamgym", name, *rest, *shlex.split(fewer.get(name, ""))]
+        run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert run.returncode == 0, run.stderr
+    assert "dream - real" in run.stdout
