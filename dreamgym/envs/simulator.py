@@ -14,7 +14,7 @@ from dreamgym.core import noise
 from dreamgym.core.model import Transition, WorldModel
 from dreamgym.core.starts import StartBank
 from dreamgym.core.tree import concatenate, finite_lanes, gather, known_finite, tree_map, where
-from dreamgym.errors import InvalidArgument
+from dreamgym.errors import InvalidArgument, MissingHead
 
 S = TypeVar("S")
 
@@ -136,6 +136,9 @@ class Simulator(Generic[S]):
             lanes: before the step.
             action: `[B, A]` in model units.
             active: `[B]` bool, the lanes to be stepped; the others stay as they are. None steps all.
+
+        Raises:
+            MissingHead: if the model predicts no reward or no termination.
         """
         transition, diverged = self._dream(lanes, action)
         reward, termination = transition.reward, transition.termination
@@ -177,6 +180,12 @@ class Simulator(Generic[S]):
         """Return the model's transition with diverged lanes held in their last finite state, and which they are."""
         draws = self._blocks.normal(lanes.seed, noise.DYNAMICS, lanes.count, self.model.noise_dim)
         out = self.model.step(lanes.state, action, draws)
+        for name in ("reward", "termination"):
+            if getattr(out, name) is None:
+                raise MissingHead(
+                    f"{type(self.model).__name__}.step gave no {name}; a dream needs one, and zeros are never made up. "
+                    f"Train a {name} head, or wrap the model in one that knows it."
+                )
         numbers = {"state": out.state, "reward": out.reward, "termination": out.termination}
         if known_finite(numbers):
             return out, torch.zeros_like(out.reward, dtype=torch.bool)

@@ -1,5 +1,7 @@
 """What counts episodes: autoreset, limits, endings, seeds, diverged lanes; one world says what each must be."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from gymnasium.vector import AutoresetMode
@@ -9,7 +11,7 @@ from dreamgym.core.codec import encode_action
 from dreamgym.core.starts import StartBank
 from dreamgym.core.tree import clone, concatenate, gather, named_leaves
 from dreamgym.envs.simulator import Simulator, join, parse_autoreset_mode
-from dreamgym.errors import InvalidArgument
+from dreamgym.errors import InvalidArgument, MissingHead
 
 MODES = list(AutoresetMode)
 
@@ -381,3 +383,15 @@ def test_unknown_options_are_refused_by_their_value():
         simulator(termination="maybe")
     with pytest.raises(InvalidArgument, match=r"max_episode_steps is 0; expected at least 1, or None"):
         simulator(max_episode_steps=0)
+
+
+@pytest.mark.parametrize("head", ["reward", "termination"])
+def test_a_model_without_a_head_is_refused_by_name(head: str) -> None:
+    class Headless(type(counting_world())):
+        def step(self, *args, **kwargs):
+            return replace(super().step(*args, **kwargs), **{head: None})
+
+    model = Headless(counting_world().config, counting_world().observation_space, BUTTONS)
+    simulator = Simulator(model, counting_starts())
+    with pytest.raises(MissingHead, match=f"Headless.step gave no {head}; a dream needs one, and zeros are never made"):
+        simulator.step(simulator.begin(torch.arange(3)), encode_action(BUTTONS, torch.zeros(3, dtype=torch.long)))
