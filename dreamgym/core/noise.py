@@ -78,18 +78,21 @@ def _normal_on_cpu(seed: np.ndarray, stream: int, count: np.ndarray, width: int)
         key = _mix_on_cpu(_mix_on_cpu(key) + count.view(np.uint64) * np.uint64(_GOLDEN % 2**64))  # [B]
         index = np.arange(1, half + 1, dtype=np.uint64) * np.uint64(_GOLDEN % 2**64)
     bits = _mix_on_cpu(key[:, None] + index)  # [B, half]
-    angle = (bits >> np.uint64(40)).astype(np.float32)
-    angle *= np.float32(2 * math.pi * 2.0**-24)
-    bits &= np.uint64(0xFFFFFF)
-    radius = bits.astype(np.float32)
-    radius += np.float32(1)
+    numbers = np.empty((len(seed), 2, half), np.float32)
+    cosine, sine = numbers[:, 0], numbers[:, 1]
+    np.bitwise_and(bits, np.uint64(0xFFFFFF), out=sine, casting="unsafe")
+    radius = sine + np.float32(1)
     radius *= np.float32(2.0**-24)
     np.log(radius, out=radius)
     radius *= np.float32(-2)
     np.sqrt(radius, out=radius)
-    numbers = np.empty((len(seed), 2, half), np.float32)
-    np.multiply(np.cos(angle), radius, out=numbers[:, 0])
-    np.multiply(np.sin(angle), radius, out=numbers[:, 1])
+    bits >>= np.uint64(40)
+    angle = bits.astype(np.float32)
+    angle *= np.float32(2 * math.pi * 2.0**-24)
+    np.cos(angle, out=cosine)
+    np.sin(angle, out=sine)
+    cosine *= radius
+    sine *= radius
     return numbers.reshape(len(seed), -1)[:, :width]
 
 

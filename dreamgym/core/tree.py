@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import operator
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache, reduce
 from typing import Any, TypeVar
 
 import numpy as np
@@ -38,14 +40,22 @@ def named_leaves(tree: Any, prefix: str = "") -> dict[str, Any]:
 
 def leaves(tree: Any) -> Iterator[Any]:
     """Yield the leaves in the order of `named_leaves`, which is slower."""
-    if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
-        for field in dataclasses.fields(tree):
-            yield from leaves(getattr(tree, field.name))
+    if isinstance(tree, (Tensor, np.ndarray)):
+        yield tree
+    elif (names := _field_names(type(tree))) is not None:
+        for name in names:
+            yield from leaves(getattr(tree, name))
     elif isinstance(tree, Mapping):
         for part in tree.values():
             yield from leaves(part)
     else:
         yield tree
+
+
+@lru_cache(maxsize=64)
+def _field_names(kind: type) -> tuple[str, ...] | None:
+    """Return the names of a dataclass's fields, None of any other class; asked at every step."""
+    return tuple(field.name for field in dataclasses.fields(kind)) if dataclasses.is_dataclass(kind) else None
 
 
 def from_named_leaves(template: T, leaves: Mapping[str, Any]) -> T:
@@ -117,8 +127,11 @@ def finite_lanes(tree: Any) -> Tensor:
 
 def known_finite(tree: Any) -> bool:
     """Return whether it is known that every number is finite; on an accelerator the host does not wait to know."""
-    numbers = [leaf for leaf in leaves(tree) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
-    if any(leaf.device.type != "cpu" for leaf in numbers):
-        return False
-    total = sum(leaf.sum() for leaf in numbers)  # one number to look at: each look costs as much as a small operator
-    return math.isfinite(total)
+    sums = []
+    for leaf in leaves(tree):
+        if isinstance(leaf, Tensor) and leaf.is_floating_point():
+            if not leaf.is_cpu:
+                return False
+            sums.append(leaf.sum())
+    # one number to look at: each look costs as much as a small operator
+    return not sums or math.isfinite(reduce(operator.add, sums))
