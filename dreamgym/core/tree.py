@@ -42,7 +42,7 @@ def leaves(tree: Any) -> Iterator[Any]:
     """Yield the leaves in the order of `named_leaves`, which is slower."""
     if isinstance(tree, (Tensor, np.ndarray)):
         yield tree
-    elif (names := _field_names(type(tree))) is not None:
+    elif (names := _field_names(type(tree))) is not None:  # type: ignore[arg-type]
         for name in names:
             yield from leaves(getattr(tree, name))
     elif isinstance(tree, Mapping):
