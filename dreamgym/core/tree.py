@@ -6,7 +6,7 @@ import dataclasses
 import math
 import operator
 from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache, reduce
+from functools import reduce
 from typing import Any, TypeVar
 
 import numpy as np
@@ -40,22 +40,14 @@ def named_leaves(tree: Any, prefix: str = "") -> dict[str, Any]:
 
 def leaves(tree: Any) -> Iterator[Any]:
     """Yield the leaves in the order of `named_leaves`, which is slower."""
-    if isinstance(tree, (Tensor, np.ndarray)):
-        yield tree
-    elif (names := _field_names(type(tree))) is not None:  # type: ignore[arg-type]
-        for name in names:
-            yield from leaves(getattr(tree, name))
+    if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
+        for field in dataclasses.fields(tree):
+            yield from leaves(getattr(tree, field.name))
     elif isinstance(tree, Mapping):
         for part in tree.values():
             yield from leaves(part)
     else:
         yield tree
-
-
-@lru_cache(maxsize=64)
-def _field_names(kind: type) -> tuple[str, ...] | None:
-    """Return the names of a dataclass's fields, None of any other class; asked at every step."""
-    return tuple(field.name for field in dataclasses.fields(kind)) if dataclasses.is_dataclass(kind) else None
 
 
 def from_named_leaves(template: T, leaves: Mapping[str, Any]) -> T:
