@@ -33,6 +33,40 @@ def sample_normal(mean: Tensor, std: Tensor, noise: Tensor, temperature: float =
     return mean + std * noise * math.sqrt(temperature)
 
 
+def sample_categorical(logits: Tensor, noise: Tensor, temperature: float = 1.0, unimix: float = 0.0) -> Tensor:
+    """Return one draw per group of categoricals as one-hots; gradients pass straight through to the probabilities.
+
+    Args:
+        logits: `[B, G, K]` unnormalised log-weights.
+        noise: `[B, G]` standard normal.
+        temperature: divides the logits; above 1 makes the dream less certain.
+        unimix: share of the probability that is then spread evenly over the classes.
+
+    Returns:
+        `[B, G, K]` float.
+
+    Source: Hafner et al. 2021 (Dreamer V2), algorithm 1, for the gradient. The class is chosen by inverting the
+    cumulative weights, which needs one number where the Gumbel trick needs K.
+    """
+    weights = logits.transpose(1, 2)  # [B, K, G]: torch reduces over a short last axis twenty times slower
+    if temperature != 1:
+        weights = weights / temperature
+    weights = weights.softmax(1)
+    if unimix > 0:
+        weights = (1 - unimix) * weights + unimix / weights.shape[1]
+    below = torch.special.ndtr(noise)[:, None] > weights.cumsum(1)[:, :-1]  # [B, K - 1, G]
+    classes = below.sum(1, keepdim=True)  # [B, 1, G]
+    chosen = torch.zeros_like(weights).scatter_(1, classes, 1)
+    if torch.is_grad_enabled():
+        chosen = chosen + (weights - weights.detach())
+    return chosen.transpose(1, 2)
+
+
+def most_likely(logits: Tensor) -> Tensor:
+    """Return `[B, G, K]` one-hots of the likeliest class of each group."""
+    return torch.zeros_like(logits).scatter_(-1, logits.argmax(-1, keepdim=True), 1)
+
+
 def sample_mixture(logits: Tensor, mean: Tensor, std: Tensor, noise: Tensor, temperature: float = 1.0) -> Tensor:
     """Return one draw per latent dimension from a mixture of Gaussians.
 

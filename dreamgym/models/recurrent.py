@@ -1,0 +1,107 @@
+"""The deterministic memories of recurrent state-space models: a gated recurrent unit, dense or in blocks."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from dreamgym.models.layers import ACTIVATIONS, make_norm
+from dreamgym.models.packed import PackedLinear
+
+
+class DenseGru(nn.Module):
+    """A layer that reads latent and action, and a gated recurrent unit that remembers them.
+
+    Args:
+        stoch_dim: width of the latent.
+        action_dim: A.
+        deter_dim: D, width of the memory.
+        hidden_dim: width of the layer before the unit.
+        norm: of that layer and of the gates, one of `layers.NORMS`.
+        activation: of that layer, one of `layers.ACTIVATIONS`.
+
+    Source: Hafner et al. 2019 (PlaNet); 2021 (Dreamer V2) for the normalised gates and the update gate's bias of -1.
+    The reset gate acts on the candidate's sum of input and memory, as cuDNN's does, not on the memory before it.
+    """
+
+    def __init__(
+        self, stoch_dim: int, action_dim: int, deter_dim: int, hidden_dim: int, norm: str, activation: str
+    ) -> None:
+        super().__init__()
+        self.read = PackedLinear(stoch_dim + action_dim, hidden_dim)
+        self.read_norm = make_norm(norm, hidden_dim)
+        self.activation = ACTIVATIONS[activation]()
+        self.gates = PackedLinear(hidden_dim + deter_dim, 3 * deter_dim)
+        self.gates_norm = make_norm(norm, 3 * deter_dim)
+
+    def forward(self, deter: Tensor, stoch: Tensor, action: Tensor) -> Tensor:
+        """Return the next memory `[B, D]`."""
+        x = self.activation(self.read_norm(self.read(torch.cat([stoch, action], 1))))
+        gates = self.gates_norm(self.gates(torch.cat([x, deter], 1)))  # [B, 3D]
+        reset, candidate, update = gates.chunk(3, 1)
+        candidate = (reset.sigmoid() * candidate).tanh()
+        return torch.lerp(deter, candidate, (update - 1).sigmoid())
+
+
+class BlockGru(nn.Module):
+    """A gated recurrent unit whose recurrent weights are block-diagonal, which lets a large memory stay cheap.
+
+    Args:
+        stoch_dim: width of the latent.
+        action_dim: A.
+        deter_dim: D, width of the memory, a multiple of `blocks`.
+        hidden_dim: width to which memory, latent and action are each brought before they are shown to every block.
+        norm: one of `layers.NORMS`.
+        activation: one of `layers.ACTIVATIONS`.
+        blocks: how many.
+
+    Source: Hafner et al. 2025 (Dreamer V3, "Mastering diverse control tasks through world models"), methods.
+    """
+
+    def __init__(
+        self, stoch_dim: int, action_dim: int, deter_dim: int, hidden_dim: int, norm: str, activation: str, blocks: int
+    ) -> None:
+        super().__init__()
+        widths = (deter_dim, stoch_dim, action_dim)
+        self.read = nn.ModuleList(
+            nn.Sequential(PackedLinear(width, hidden_dim), make_norm(norm, hidden_dim), ACTIVATIONS[activation]())
+            for width in widths
+        )
+        self.blocks = blocks
+        self.mix = BlockLinear(deter_dim + 3 * hidden_dim * blocks, deter_dim, blocks)
+        self.mix_norm = make_norm(norm, deter_dim)
+        self.activation = ACTIVATIONS[activation]()
+        self.gates = BlockLinear(deter_dim, 3 * deter_dim, blocks)
+
+    def forward(self, deter: Tensor, stoch: Tensor, action: Tensor) -> Tensor:
+        """Return the next memory `[B, D]`."""
+        seen = torch.cat([layer(x) for layer, x in zip(self.read, (deter, stoch, action), strict=True)], 1)
+        seen = seen[:, None].expand(-1, self.blocks, -1)  # [B, blocks, 3 * hidden]
+        x = torch.cat([deter.unflatten(1, (self.blocks, -1)), seen], 2).flatten(1)
+        x = self.activation(self.mix_norm(self.mix(x)))  # [B, D]
+        gates = self.gates(x).unflatten(1, (self.blocks, 3, -1))
+        reset, candidate, update = (part.flatten(1) for part in gates.unbind(2))  # [B, D] each
+        candidate = (reset.sigmoid() * candidate).tanh()
+        return torch.lerp(deter, candidate, (update - 1).sigmoid())
+
+
+class BlockLinear(nn.Module):
+    """A linear layer whose weight is block-diagonal.
+
+    Args:
+        input_dim, output_dim: widths, multiples of `blocks`.
+        blocks: how many.
+    """
+
+    def __init__(self, input_dim: int, output_dim: int, blocks: int) -> None:
+        super().__init__()
+        bound = (input_dim // blocks) ** -0.5
+        self.weight = nn.Parameter(
+            torch.empty(blocks, input_dim // blocks, output_dim // blocks).uniform_(-bound, bound)
+        )
+        self.bias = nn.Parameter(torch.zeros(output_dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `[B, output_dim]` of `[B, input_dim]`."""
+        blocks = x.unflatten(1, (len(self.weight), -1)).transpose(0, 1)  # [blocks, B, input_dim / blocks]
+        return torch.bmm(blocks, self.weight).transpose(0, 1).flatten(1) + self.bias

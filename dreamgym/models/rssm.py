@@ -1,0 +1,284 @@
+"""Recurrent state-space models: PlaNet's and Dreamer's worlds, with Gaussian or categorical latents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from gymnasium import Space
+from torch import Tensor, nn
+
+from dreamgym.core.codec import action_dim
+from dreamgym.core.divergence import kl_categorical, kl_normal
+from dreamgym.core.model import Obs, SequenceBatch, StageConfig, Transition, WorldModel
+from dreamgym.core.sampling import most_likely, sample_categorical, sample_normal
+from dreamgym.core.tree import tree_map, where
+from dreamgym.core.two_hot import NUM_BINS, two_hot_loss, two_hot_mean
+from dreamgym.errors import InvalidArgument
+from dreamgym.models.layers import make_mlp, masked_mean
+from dreamgym.models.recurrent import BlockGru, DenseGru
+from dreamgym.models.senses import Decoder, Encoder
+
+LATENTS = ("categorical", "gaussian")
+REWARDS = ("two_hot", "squared")
+FEATURES = {"z": ("stoch",), "hz": ("deter", "stoch")}
+_MIN_STD = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """What an `Rssm` is; the defaults are Dreamer V3's losses in a size for CPUs. `rssm_sizes` names the papers'."""
+
+    latent: str = "categorical"
+    """`"categorical"` (Dreamer V2 and V3) or `"gaussian"` (PlaNet and Dreamer V1)."""
+    groups: int = 16
+    """G, categoricals of a latent; of a Gaussian one its dimensions."""
+    classes: int = 16
+    """K, classes of each categorical; a Gaussian latent ignores it."""
+    deter_dim: int = 256
+    """D, width of the deterministic memory."""
+    hidden_dim: int = 256
+    """Width of all perceptrons' hidden layers."""
+    blocks: int = 0
+    """Blocks of the recurrent weights, as in Dreamer V3; 0 leaves them dense."""
+    prior_layers: int = 1
+    """Hidden layers between memory and prior; the posterior has one."""
+    head_layers: int = 1
+    """Hidden layers of the heads for reward and continue, and of the perceptrons for vectors."""
+    channels: tuple[int, int, int, int] = (16, 32, 64, 128)
+    """Of the encoder's convolutions; the decoder mirrors them."""
+    norm: str = "layer"
+    """Of the hidden layers and gates: `"none"`, `"layer"` or `"rms"`."""
+    conv_norm: str = "none"
+    """Of the convolutions, over the channels."""
+    activation: str = "silu"
+    """`"elu"`, `"relu"` or `"silu"`."""
+    unimix: float = 0.01
+    """Share of a categorical's probability that is spread evenly, so that no divergence is infinite."""
+    symlog: bool = True
+    """Vectors are read and drawn as symmetric logarithms."""
+    features: str = "hz"
+    """What a policy sees: `"z"`, or `"hz"`; memory helps it and invites it to exploit the model."""
+    reward: str = "two_hot"
+    """`"two_hot"`, a histogram that fits any scale, or `"squared"` error."""
+    reward_scale: float = 1.0
+    """The head for squared error learns reward times this; choose it so that the product is about 1."""
+    reconstruction_weight: float = 1.0
+    """Weight of the squared error of an observation, summed over pixels; 0.5 makes it a unit Gaussian's nats."""
+    reward_weight: float = 1.0
+    """Weight of the reward's loss."""
+    continue_weight: float = 1.0
+    """Weight of the cross-entropy of going on."""
+    dynamics_weight: float = 0.5
+    """Weight of the KL that pulls the prior towards the posterior."""
+    representation_weight: float = 0.1
+    """Weight of the KL that pulls the posterior towards the prior."""
+    free_nats: float = 1.0
+    """Nats of either KL that cost nothing."""
+
+
+@dataclass(frozen=True)
+class State:
+    """One moment: what is remembered, and what is seen now."""
+
+    deter: Tensor
+    """`[B, D]` the deterministic memory of all that came before."""
+    stoch: Tensor
+    """`[B, Z]` the latent: a Gaussian's draw, or G one-hots of K classes, `[K, G]` flattened."""
+
+
+class Rssm(WorldModel[State], nn.Module):
+    """A recurrent state-space model.
+
+    Args:
+        config: sizes and losses.
+        observation_space: pictures with sides that are multiples of 16, vectors, or a Dict of these.
+        action_space: a Box or a Discrete.
+
+    Raises:
+        UnsupportedSpace: if the model cannot see or act in such spaces.
+        InvalidArgument: if the config names something that does not exist.
+
+    Source: Hafner et al. 2019 (PlaNet), 2020 (Dreamer V1), 2021 (Dreamer V2), 2023 and 2025 (Dreamer V3). Unlike all
+    of them the convolutions are padded, so that pictures halve exactly.
+    """
+
+    config_class: ClassVar[type[Config]] = Config
+    stages: Mapping[str, StageConfig] = {
+        "rssm": StageConfig(
+            steps=6000, batch_size=20, sequence_length=31, learning_rate=6e-4, grad_clip=50.0, ending_share=0.0
+        ),
+    }
+
+    def __init__(self, config: Config, observation_space: Space[Any], action_space: Space[Any]) -> None:
+        super().__init__()
+        for name, known in (("latent", LATENTS), ("reward", REWARDS), ("features", FEATURES)):
+            if getattr(config, name) not in known:
+                options = ", ".join(map(repr, known))
+                raise InvalidArgument(f"{name} is {getattr(config, name)!r}; expected one of {options}.")
+        self.config, self.observation_space, self.action_space = config, observation_space, action_space
+        self.categorical = config.latent == "categorical"
+        self.stoch_dim = config.groups * config.classes if self.categorical else config.groups
+        self.noise_dim = config.groups
+        self.feature_dim = (config.deter_dim if config.features == "hz" else 0) + self.stoch_dim
+        deter, hidden, belief = config.deter_dim, config.hidden_dim, self.stoch_dim * (1 if self.categorical else 2)
+        style: dict[str, Any] = {"norm": config.norm, "activation": config.activation}
+        senses: dict[str, Any] = {
+            "channels": config.channels, "conv_norm": config.conv_norm, "hidden_dim": hidden,
+            "layers": config.head_layers, "log": config.symlog, **style,
+        }  # fmt: skip
+        sizes = (self.stoch_dim, action_dim(action_space), deter, hidden)
+        self.encoder = Encoder(observation_space, **senses)
+        self.gru = BlockGru(*sizes, **style, blocks=config.blocks) if config.blocks else DenseGru(*sizes, **style)
+        self.prior = make_mlp(deter, belief, hidden_dim=hidden, layers=config.prior_layers, **style)
+        self.posterior = make_mlp(deter + self.encoder.code_dim, belief, hidden_dim=hidden, layers=1, **style)
+        self.decoder = Decoder(deter + self.stoch_dim, observation_space, **senses)
+        outputs = NUM_BINS if config.reward == "two_hot" else 1
+        head: dict[str, Any] = {"hidden_dim": hidden, "layers": config.head_layers, **style}
+        self.reward = make_mlp(deter + self.stoch_dim, outputs, zero=True, **head)
+        self.ending = make_mlp(deter + self.stoch_dim, 1, **head)
+
+    def initial(self, batch_size: int) -> State:
+        """Return empty memories and a latent of zeros, which stands for nothing seen yet."""
+        zeros = self.prior[0].weight.new_zeros
+        return State(zeros(batch_size, self.config.deter_dim), zeros(batch_size, self.stoch_dim))
+
+    def observe(self, state: State, action: Tensor, obs: Obs, is_first: Tensor, noise: Tensor | None = None) -> State:
+        """Return the posterior state; noise that is exactly 0 picks a Gaussian's mean, a categorical's likeliest class."""
+        state = where(is_first, self.initial(len(is_first)), state)
+        deter = self.gru(state.deter, state.stoch, action * ~is_first[:, None])
+        belief = self.posterior(torch.cat([deter, self.encoder(obs)], 1))
+        if noise is None:
+            noise = torch.randn(len(deter), self.noise_dim, device=deter.device)
+        stoch = self._draw(belief, noise)
+        if self.categorical:
+            likeliest = most_likely(self._groups(belief)).transpose(1, 2)  # [B, K, G]
+            drawn = stoch.view_as(likeliest)
+            stoch = torch.where(noise[:, None] == 0, likeliest, drawn).flatten(1)
+        return State(deter, stoch)
+
+    def step(
+        self, state: State, action: Tensor, noise: Tensor | None = None, temperature: float = 1.0
+    ) -> Transition[State]:
+        """Return what the dream holds to happen next; reward and termination are read from the new state."""
+        deter = self.gru(state.deter, state.stoch, action)
+        if noise is None:
+            noise = torch.randn(len(deter), self.noise_dim, device=deter.device)
+        after = State(deter, self._draw(self.prior(deter), noise, temperature))
+        full = torch.cat([after.deter, after.stoch], 1)
+        return Transition(after, self._reward(self.reward(full)), self.ending(full)[:, 0].sigmoid())
+
+    def features(self, state: State) -> Tensor:
+        """Return `[B, F]`, the parts of the state that the config names."""
+        return torch.cat([getattr(state, part) for part in FEATURES[self.config.features]], 1)
+
+    def decode(self, state: State) -> Obs:
+        """Return the observations that states stand for."""
+        return self.decoder(torch.cat([state.deter, state.stoch], 1))
+
+    def stage_parameters(self, stage: str) -> Iterable[nn.Parameter]:
+        """Return all weights: the model has one stage."""
+        return self.parameters()
+
+    def stage_inputs(self, obs: Obs, stage: str) -> Tensor | None:
+        """Return None: the encoder is trained with the rest and needs the observations."""
+        return None
+
+    def loss(self, batch: SequenceBatch, stage: str) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss and its terms: reconstruction, dynamics, representation, reward, continue, as weighted.
+
+        Under autocast the convolutions alone are computed in the lower precision: errors of the memory add up.
+        """
+        config = self.config
+        length = batch.action.shape[1] + 1  # T + 1
+        obs = tree_map(lambda x: x.flatten(0, 1), batch.obs)  # [B * (T + 1), ...]
+        code = self.encoder(obs)
+        with torch.autocast(code.device.type, enabled=False):
+            deter, stoch, posterior = self._filter(batch.action, code.float().unflatten(0, (-1, length)))
+            full = torch.cat([deter, stoch], 2)  # [B, T + 1, D + Z]
+            prior = self.prior(deter.flatten(0, 1))
+            dynamics, representation = self._divergences(posterior.flatten(0, 1), prior)  # [B * (T + 1)]
+            after = full[:, 1:].flatten(0, 1)  # [B * T, D + Z]
+            reward = self._reward_loss(self.reward(after), batch.reward.flatten())
+            ending = nn.functional.binary_cross_entropy_with_logits(
+                self.ending(after)[:, 0], batch.terminated.flatten(), reduction="none"
+            )
+        error = self.decoder.error(full.flatten(0, 1), obs)
+        mask = batch.mask.flatten()  # [B * T]
+        seen = torch.cat([batch.mask.new_ones(len(batch.mask), 1), batch.mask], 1).flatten()  # [B * (T + 1)]
+        terms = {
+            "reconstruction": config.reconstruction_weight * masked_mean(error, seen),
+            "dynamics": config.dynamics_weight * masked_mean(dynamics, seen).clamp(min=config.free_nats),
+            "representation": config.representation_weight
+            * masked_mean(representation, seen).clamp(min=config.free_nats),
+            "reward": config.reward_weight * masked_mean(reward, mask),
+            "continue": config.continue_weight * masked_mean(ending, mask),
+        }
+        return torch.stack(list(terms.values())).sum(), {name: term.detach() for name, term in terms.items()}
+
+    def _filter(self, action: Tensor, code: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return memories `[B, T + 1, D]`, latents `[B, T + 1, Z]` and posteriors of what was observed.
+
+        Args:
+            action: `[B, T, A]`.
+            code: `[B, T + 1, E]` of the observations.
+        """
+        deter_dim, (first, *rest) = self.config.deter_dim, self.posterior
+        weight_deter, weight_code = first.weight.split([deter_dim, code.shape[2]], 1)
+        seen = nn.functional.linear(code, weight_code, first.bias)  # one product for all of the observations
+        previous = torch.cat([torch.zeros_like(action[:, :1]), action], 1)  # [B, T + 1, A]
+        noise = torch.randn(len(action), code.shape[1], self.noise_dim, device=code.device)
+        state = self.initial(len(action))
+        deters, stochs, beliefs = [], [], []
+        for act, code_part, draw in zip(previous.unbind(1), seen.unbind(1), noise.unbind(1), strict=True):
+            deter = self.gru(state.deter, state.stoch, act)
+            belief = torch.addmm(code_part, deter, weight_deter.t())
+            for layer in rest:
+                belief = layer(belief)
+            state = State(deter, self._draw(belief, draw))
+            deters.append(deter)
+            stochs.append(state.stoch)
+            beliefs.append(belief)
+        return torch.stack(deters, 1), torch.stack(stochs, 1), torch.stack(beliefs, 1)
+
+    def _divergences(self, posterior: Tensor, prior: Tensor) -> tuple[Tensor, Tensor]:
+        """Return KL(posterior || prior) twice, `[B]` each: gradients reach only the prior, only the posterior."""
+        if self.categorical:
+            ours, theirs = (self._log_probs(belief) for belief in (posterior, prior))
+            return kl_categorical(ours.detach(), theirs), kl_categorical(ours, theirs.detach())
+        ours, theirs = self._normal(posterior), self._normal(prior)
+        still = lambda belief: tuple(x.detach() for x in belief)  # noqa: E731
+        return kl_normal(*still(ours), *theirs), kl_normal(*ours, *still(theirs))
+
+    def _draw(self, belief: Tensor, noise: Tensor, temperature: float = 1.0) -> Tensor:
+        """Return the latent `[B, Z]` that noise `[B, G]` draws from what a network gave."""
+        if self.categorical:
+            logits = self._groups(belief)
+            return sample_categorical(logits, noise, temperature, self.config.unimix).transpose(1, 2).flatten(1)
+        return sample_normal(*self._normal(belief), noise, temperature)
+
+    def _groups(self, belief: Tensor) -> Tensor:
+        """Return logits `[B, G, K]`; the classes are the slow axis in memory, over which torch reduces fast."""
+        return belief.unflatten(1, (self.config.classes, self.config.groups)).transpose(1, 2)
+
+    def _log_probs(self, belief: Tensor) -> Tensor:
+        """Return log-probabilities `[B, G, K]`, some of them spread evenly."""
+        unimix, logits = self.config.unimix, self._groups(belief).transpose(1, 2)  # [B, K, G]
+        if unimix == 0:
+            return logits.log_softmax(1).transpose(1, 2)
+        return ((1 - unimix) * logits.softmax(1) + unimix / self.config.classes).log().transpose(1, 2)
+
+    def _normal(self, belief: Tensor) -> tuple[Tensor, Tensor]:
+        mean, std = belief.chunk(2, 1)
+        return mean, nn.functional.softplus(std) + _MIN_STD
+
+    def _reward(self, out: Tensor) -> Tensor:
+        """Return `[B]` the reward that the head's output `[B, ...]` means, env units."""
+        return two_hot_mean(out) if self.config.reward == "two_hot" else out[:, 0] / self.config.reward_scale
+
+    def _reward_loss(self, out: Tensor, reward: Tensor) -> Tensor:
+        if self.config.reward == "two_hot":
+            return two_hot_loss(out, reward)
+        return (out[:, 0] - self.config.reward_scale * reward).square()

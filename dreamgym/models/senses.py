@@ -1,0 +1,193 @@
+"""From observations to one code and back: convolutions for pictures, perceptrons for vectors, both for a Dict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from gymnasium import Space, spaces
+from torch import Tensor, nn
+
+from dreamgym.core.codec import action_dim
+from dreamgym.core.model import Obs
+from dreamgym.core.spaces import is_image
+from dreamgym.core.two_hot import symexp, symlog
+from dreamgym.errors import UnsupportedSpace
+from dreamgym.models.layers import ACTIVATIONS, make_mlp, make_norm
+from dreamgym.models.packed import PackedLinear
+
+ALONE = ""
+"""The name of an observation that is no Dict."""
+
+
+def parts(space: Space[Any]) -> dict[str, Space[Any]]:
+    """Return the named parts of a Dict space, or the space itself by the name `ALONE`.
+
+    Raises:
+        UnsupportedSpace: if a part is no Box, no Discrete, or a picture whose sides are no multiples of 16.
+    """
+    found = dict(space.items()) if isinstance(space, spaces.Dict) else {ALONE: space}
+    for part in found.values():
+        if not isinstance(part, spaces.Box | spaces.Discrete):
+            raise UnsupportedSpace(f"observation space {part} is not supported by rssm; expected a Box or a Discrete.")
+        if is_image(part) and (part.shape[0] % 16 or part.shape[1] % 16):
+            raise UnsupportedSpace(
+                f"pictures of {part.shape[0]}x{part.shape[1]} are not supported by rssm; expected sides that are "
+                "multiples of 16, for example 64x64. Resize the pictures first."
+            )
+    return found
+
+
+def named(obs: Obs) -> Mapping[str, Tensor]:
+    """Return the parts of an observation by the names of `parts`."""
+    return obs if isinstance(obs, dict) else {ALONE: obs}
+
+
+class Encoder(nn.Module):
+    """Sees: all parts of an observation as one code `[B, code_dim]`.
+
+    Args:
+        space: of the observations.
+        channels: of the four convolutions, each of stride 2.
+        conv_norm: normalisation between them, over the channels.
+        hidden_dim, layers, norm, activation: of the perceptron that reads the vectors.
+        log: vectors are read as their symmetric logarithms.
+    """
+
+    def __init__(
+        self,
+        space: Space[Any],
+        *,
+        channels: Sequence[int],
+        conv_norm: str,
+        hidden_dim: int,
+        layers: int,
+        norm: str,
+        activation: str,
+        log: bool,
+    ) -> None:
+        super().__init__()
+        found = parts(space)
+        self.pictures = {name: part for name, part in found.items() if is_image(part)}
+        self.vectors = [name for name in found if name not in self.pictures]
+        self.log = log
+        self.convs = nn.ModuleList(
+            _Down(int(part.shape[2]), channels, conv_norm, activation)  # type: ignore[index]
+            for part in self.pictures.values()
+        )
+        self.code_dim = sum(channels[-1] * part.shape[0] * part.shape[1] // 256 for part in self.pictures.values())  # type: ignore[index]
+        if self.vectors:
+            width = sum(action_dim(found[name]) for name in self.vectors)
+            self.mlp = make_mlp(
+                width, hidden_dim, hidden_dim=hidden_dim, layers=layers - 1, norm=norm, activation=activation
+            )
+            self.mlp.extend([make_norm(norm, hidden_dim), ACTIVATIONS[activation]()])
+            self.code_dim += hidden_dim
+
+    def forward(self, obs: Obs) -> Tensor:
+        """Return `[B, code_dim]` of observations in model units."""
+        given = named(obs)
+        codes = [conv(given[name]) for conv, name in zip(self.convs, self.pictures, strict=True)]
+        if self.vectors:
+            vector = torch.cat([given[name] for name in self.vectors], 1)
+            codes.append(self.mlp(symlog(vector) if self.log else vector))
+        return codes[0] if len(codes) == 1 else torch.cat(codes, 1)
+
+
+class Decoder(nn.Module):
+    """Draws: what an `Encoder` with the same arguments saw, from features `[B, F]`."""
+
+    def __init__(
+        self,
+        feature_dim: int,
+        space: Space[Any],
+        *,
+        channels: Sequence[int],
+        conv_norm: str,
+        hidden_dim: int,
+        layers: int,
+        norm: str,
+        activation: str,
+        log: bool,
+    ) -> None:
+        super().__init__()
+        found = parts(space)
+        self.pictures = {name: part for name, part in found.items() if is_image(part)}
+        self.vectors = {name: action_dim(part) for name, part in found.items() if name not in self.pictures}
+        self.log, self.alone = log, not isinstance(space, spaces.Dict)
+        self.convs = nn.ModuleList(
+            _Up(feature_dim, part.shape, channels, conv_norm, activation)  # type: ignore[arg-type]
+            for part in self.pictures.values()
+        )
+        if self.vectors:
+            width = sum(self.vectors.values())
+            self.mlp = make_mlp(
+                feature_dim, width, hidden_dim=hidden_dim, layers=layers, norm=norm, activation=activation
+            )
+
+    def forward(self, features: Tensor) -> Obs:
+        """Return observations in model units."""
+        drawn = self._draw(features)
+        if self.log:
+            drawn.update({name: symexp(drawn[name]) for name in self.vectors})
+        return drawn[ALONE] if self.alone else drawn
+
+    def error(self, features: Tensor, obs: Obs) -> Tensor:
+        """Return `[B]` squared errors, summed over all pixels and numbers; vectors as logarithms if they are read so."""
+        drawn, given = self._draw(features), named(obs)
+        total: Any = 0
+        for name, x in drawn.items():
+            target = symlog(given[name]) if self.log and name in self.vectors else given[name]
+            total = total + (x.float() - target).square().flatten(1).sum(1)
+        return total
+
+    def _draw(self, features: Tensor) -> dict[str, Tensor]:
+        drawn = {name: conv(features) for conv, name in zip(self.convs, self.pictures, strict=True)}
+        if self.vectors:
+            with torch.autocast(features.device.type, enabled=False):  # as `loss` says: bf16 is for pictures
+                numbers = self.mlp(features.float()).split(list(self.vectors.values()), 1)
+            drawn.update(zip(self.vectors, numbers, strict=True))
+        return drawn
+
+
+class _Down(nn.Module):
+    def __init__(self, colours: int, channels: Sequence[int], norm: str, activation: str) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(
+            nn.Conv2d(i, o, 4, 2, 1) for i, o in zip((colours, *channels[:-1]), channels, strict=True)
+        )
+        self.norms = nn.ModuleList(make_norm(norm, o) for o in channels)
+        self.activation = ACTIVATIONS[activation]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.contiguous(memory_format=torch.channels_last) - 0.5
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            x = self.activation(_over_channels(norm, conv(x)))  # [B, c, h / 2, w / 2]
+        return x.flatten(1)
+
+
+class _Up(nn.Module):
+    def __init__(
+        self, feature_dim: int, shape: tuple[int, int, int], channels: Sequence[int], norm: str, activation: str
+    ) -> None:
+        super().__init__()
+        height, width, colours = shape
+        self.shape = (height // 16, width // 16, channels[-1])
+        self.grow = PackedLinear(feature_dim, height * width * channels[-1] // 256)
+        widths = [*reversed(channels), colours]
+        self.norms = nn.ModuleList(make_norm(norm, c) for c in widths[:-1])
+        self.convs = nn.ModuleList(
+            nn.ConvTranspose2d(i, o, 4, 2, 1) for i, o in zip(widths[:-1], widths[1:], strict=True)
+        )
+        self.activation = ACTIVATIONS[activation]()
+
+    def forward(self, features: Tensor) -> Tensor:
+        x = self.grow(features).unflatten(1, self.shape).permute(0, 3, 1, 2)  # [B, c, h / 16, w / 16], channels last
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            x = conv(self.activation(_over_channels(norm, x)))
+        return x.float().sigmoid()
+
+
+def _over_channels(norm: nn.Module, x: Tensor) -> Tensor:
+    return x if isinstance(norm, nn.Identity) else norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
