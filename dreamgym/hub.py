@@ -31,7 +31,7 @@ from dreamgym.core.policy import Policy, check_policy, save_policy
 from dreamgym.core.policy import load_policy as load_policy_file
 from dreamgym.core.spaces import space_from_json, space_to_json
 from dreamgym.core.starts import StartBank
-from dreamgym.core.tree import clone, compact, from_named_leaves, named_leaves, to_device
+from dreamgym.core.tree import clone, compact, from_named_leaves, named_leaves, to_device, widen
 from dreamgym.errors import CorruptDream, DreamgymError, ForeignDream, InvalidModel, UnknownName
 from dreamgym.registry import DREAMS, MODELS
 
@@ -126,8 +126,7 @@ def _load(folder: Path, stamp: tuple[int, ...], device: str) -> LoadedDream:
     try:
         weights = load_file(folder / "weights.safetensors")
         leaves = load_file(folder / "starts.safetensors")
-        model.load_state_dict({name: tensor.float() if tensor.dtype == torch.float16 else tensor
-                               for name, tensor in weights.items()})  # fmt: skip
+        model.load_state_dict({name: widen(tensor) for name, tensor in weights.items()})
         is_first = leaves.pop("is_first").bool()
         starts = StartBank(from_named_leaves(model.initial(1), leaves), is_first)
         for name, leaf in named_leaves(model.initial(len(is_first))).items():

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dreamgym.core.codec import action_dim, encode_action, encode_obs
 from dreamgym.core.model import WorldModel
-from dreamgym.core.tree import compact, concatenate, gather, num_lanes, to_device, tree_map
+from dreamgym.core.tree import compact, concatenate, gather, num_lanes, to_device, tree_map, widen
 from dreamgym.errors import InvalidArgument, InvalidDataset
 
 S = TypeVar("S")
@@ -26,7 +26,7 @@ class StartBank(Generic[S]):
     """Real states from which a dream can begin; a reset is one gather."""
 
     states: S
-    """`[N, ...]` each leaf; numbers as float16, so that a bank of thousands stays small."""
+    """`[N, ...]` each leaf; numbers as `compact` makes them, so that a bank of thousands stays small."""
     is_first: Tensor
     """`[N]` bool: the state opens an episode."""
 
@@ -51,8 +51,7 @@ class StartBank(Generic[S]):
     def sample(self, uniform: Tensor) -> S:
         """Return the states that `uniform [B]`, numbers in [0, 1), choose, in float32."""
         index = (uniform * len(self)).long().clamp_(max=len(self) - 1)
-        return tree_map(lambda x: x.float() if isinstance(x, Tensor) and x.dtype == torch.float16 else x,
-                        gather(self.states, index))  # fmt: skip
+        return tree_map(widen, gather(self.states, index))
 
     def to(self, device: torch.device | str) -> StartBank[S]:
         """Return the bank on `device`."""

@@ -90,11 +90,24 @@ def to_device(tree: T, device: torch.device | str) -> T:
 
 
 def compact(leaf: Any) -> Any:
-    """Return float32 numbers as float16, half the size, unless one is too large for it; anything else as it is."""
+    """Return float32 numbers in the smallest type that serves; anything else as it is.
+
+    One-hots and other numbers that 8 bits hold exactly take those; the rest become float16, half the size, unless one
+    is too large for it. `widen` returns float32.
+    """
     if not (isinstance(leaf, Tensor) and leaf.dtype == torch.float32):
         return leaf
+    eight = leaf.to(torch.float8_e4m3fn)
+    if torch.equal(eight.float(), leaf):
+        return eight
     half = leaf.half()
     return half if bool(half.isfinite().all()) else leaf
+
+
+def widen(leaf: Any) -> Any:
+    """Return numbers that `compact` made small as float32; anything else as it is."""
+    small = isinstance(leaf, Tensor) and leaf.is_floating_point() and leaf.element_size() < 4
+    return leaf.float() if small else leaf
 
 
 def num_lanes(tree: Any) -> int:

@@ -97,3 +97,14 @@ def test_one_number_anywhere_that_is_not_finite_is_known(value: float) -> None:
         spoilt = {**numbers, name: numbers[name].index_fill(0, torch.tensor([1]), value)}
         assert not tree.known_finite(spoilt)
     assert not tree.known_finite({"a": torch.zeros(3, device="meta")})  # nobody has looked
+
+
+@pytest.mark.parametrize(
+    ("numbers", "kept"),
+    [([0.0, 1.0, -0.5], torch.float8_e4m3fn), ([0.1, 3.0], torch.float16), ([1e6, 0.1], torch.float32)],
+)
+def test_compact_takes_the_smallest_type_that_serves_and_widen_undoes_it(numbers: list[float], kept: torch.dtype):
+    small = tree.compact(torch.tensor(numbers))
+    assert small.dtype == kept
+    assert tree.widen(small).dtype == torch.float32
+    assert torch.allclose(tree.widen(small), torch.tensor(numbers), atol=1e-4)
