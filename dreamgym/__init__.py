@@ -101,6 +101,7 @@ if "Dodge-v0" not in gym.registry:  # a reloaded module would make Gymnasium war
 
 register_model("rssm", "dreamgym.models.rssm:Rssm")
 register_model("vae_mdn_rnn", "dreamgym.models.vae_mdn_rnn:VaeMdnRnn")
+register_wrapper("disagreement", "dreamgym.wrappers.disagreement:DisagreementPenalty")
 register_wrapper("temperature", "dreamgym.wrappers.temperature:Temperature")
 register_wrapper("tent", "dreamgym.wrappers.tent:TentReward")
 register_bridge("sb3", "dreamgym.bridges.sb3:DreamVecEnv")

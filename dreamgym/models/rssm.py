@@ -69,6 +69,8 @@ class Config:
     """Weight of the squared error of an observation, summed over pixels; 0.5 makes it a unit Gaussian's nats."""
     reward_weight: float = 1.0
     """Weight of the reward's loss."""
+    reward_members: int = 1
+    """Reward heads; the reward is their mean, and with two or more a step tells their `"disagreement"`."""
     continue_weight: float = 1.0
     """Weight of the cross-entropy of going on."""
     dynamics_weight: float = 0.5
@@ -137,7 +139,9 @@ class Rssm(WorldModel[State], nn.Module):
         self.decoder = Decoder(deter + self.stoch_dim, observation_space, **senses)
         outputs = NUM_BINS if config.reward == "two_hot" else 1
         head: dict[str, Any] = {"hidden_dim": hidden, "layers": config.head_layers, **style}
-        self.reward = make_mlp(deter + self.stoch_dim, outputs, zero=True, **head)
+        self.rewards = nn.ModuleList(
+            make_mlp(deter + self.stoch_dim, outputs, zero=True, **head) for _ in range(config.reward_members)
+        )
         self.ending = make_mlp(deter + self.stoch_dim, 1, **head)
 
     def initial(self, batch_size: int) -> State:
@@ -168,7 +172,11 @@ class Rssm(WorldModel[State], nn.Module):
             noise = torch.randn(len(deter), self.noise_dim, device=deter.device)
         after = State(deter, self._draw(self.prior(deter), noise, temperature))
         full = torch.cat([after.deter, after.stoch], 1)
-        return Transition(after, self._reward(self.reward(full)), self.ending(full)[:, 0].sigmoid())
+        ending = self.ending(full)[:, 0].sigmoid()
+        if len(self.rewards) == 1:
+            return Transition(after, self._reward(self.rewards[0](full)), ending)
+        members = torch.stack([self._reward(head(full)) for head in self.rewards])  # [N, B]
+        return Transition(after, members.mean(0), ending, {"disagreement": members.std(0)})
 
     def features(self, state: State) -> Tensor:
         """Return `[B, F]`, the parts of the state that the config names."""
@@ -201,7 +209,8 @@ class Rssm(WorldModel[State], nn.Module):
             prior = self.prior(deter.flatten(0, 1))
             dynamics, representation = self._divergences(posterior.flatten(0, 1), prior)  # [B * (T + 1)]
             after = full[:, 1:].flatten(0, 1)  # [B * T, D + Z]
-            reward = self._reward_loss(self.reward(after), batch.reward.flatten())
+            members = [self._reward_loss(head(after), batch.reward.flatten()) for head in self.rewards]
+            reward = torch.stack(members).mean(0)  # [B * T]
             ending = nn.functional.binary_cross_entropy_with_logits(
                 self.ending(after)[:, 0], batch.terminated.flatten(), reduction="none"
             )
