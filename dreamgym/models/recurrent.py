@@ -19,20 +19,29 @@ class DenseGru(nn.Module):
         hidden_dim: width of the layer before the unit.
         norm: of that layer and of the gates, one of `layers.NORMS`.
         activation: of that layer, one of `layers.ACTIVATIONS`.
+        gates_norm: of the gates, if it is another one.
 
-    Source: Hafner et al. 2019 (PlaNet); 2021 (Dreamer V2) for the normalised gates and the update gate's bias of -1.
-    The reset gate acts on the candidate's sum of input and memory, as cuDNN's does, not on the memory before it.
+    Source: Hafner et al. 2021 (Dreamer V2). Its reset gate multiplies the candidate's sum of input and memory; Keras'
+    and cuDNN's, which PlaNet and Dreamer V1 have, only what the memory adds to it. The update gate's bias of -1 lets a
+    new memory last.
     """
 
     def __init__(
-        self, stoch_dim: int, action_dim: int, deter_dim: int, hidden_dim: int, norm: str, activation: str
+        self,
+        stoch_dim: int,
+        action_dim: int,
+        deter_dim: int,
+        hidden_dim: int,
+        norm: str,
+        activation: str,
+        gates_norm: str | None = None,
     ) -> None:
         super().__init__()
         self.read = PackedLinear(stoch_dim + action_dim, hidden_dim)
         self.read_norm = make_norm(norm, hidden_dim)
         self.activation = ACTIVATIONS[activation]()
         self.gates = PackedLinear(hidden_dim + deter_dim, 3 * deter_dim)
-        self.gates_norm = make_norm(norm, 3 * deter_dim)
+        self.gates_norm = make_norm(norm if gates_norm is None else gates_norm, 3 * deter_dim)
 
     def forward(self, deter: Tensor, stoch: Tensor, action: Tensor) -> Tensor:
         """Return the next memory `[B, D]`."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from gymnasium import Space
@@ -17,68 +17,17 @@ from dreamgym.core.sampling import most_likely, sample_categorical, sample_norma
 from dreamgym.core.tree import tree_map, where
 from dreamgym.core.two_hot import NUM_BINS, two_hot_loss, two_hot_mean
 from dreamgym.errors import InvalidArgument
-from dreamgym.models.layers import make_mlp, masked_mean
+from dreamgym.models.layers import ACTIVATIONS, NORMS, make_mlp, masked_mean
 from dreamgym.models.recurrent import BlockGru, DenseGru
+from dreamgym.models.rssm_sizes import PRESETS, Config
 from dreamgym.models.senses import Decoder, Encoder
+
+__all__ = ["Config", "Rssm", "State"]
 
 LATENTS = ("categorical", "gaussian")
 REWARDS = ("two_hot", "squared")
 FEATURES = {"z": ("stoch",), "hz": ("deter", "stoch")}
 _MIN_STD = 0.1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Config:
-    """What an `Rssm` is; the defaults are Dreamer V3's losses in a size for CPUs. `rssm_sizes` names the papers'."""
-
-    latent: str = "categorical"
-    """`"categorical"` (Dreamer V2 and V3) or `"gaussian"` (PlaNet and Dreamer V1)."""
-    groups: int = 16
-    """G, categoricals of a latent; of a Gaussian one its dimensions."""
-    classes: int = 16
-    """K, classes of each categorical; a Gaussian latent ignores it."""
-    deter_dim: int = 256
-    """D, width of the deterministic memory."""
-    hidden_dim: int = 256
-    """Width of all perceptrons' hidden layers."""
-    blocks: int = 0
-    """Blocks of the recurrent weights, as in Dreamer V3; 0 leaves them dense."""
-    prior_layers: int = 1
-    """Hidden layers between memory and prior; the posterior has one."""
-    head_layers: int = 1
-    """Hidden layers of the heads for reward and continue, and of the perceptrons for vectors."""
-    channels: tuple[int, int, int, int] = (16, 32, 64, 128)
-    """Of the encoder's convolutions; the decoder mirrors them."""
-    norm: str = "layer"
-    """Of the hidden layers and gates: `"none"`, `"layer"` or `"rms"`."""
-    conv_norm: str = "none"
-    """Of the convolutions, over the channels."""
-    activation: str = "silu"
-    """`"elu"`, `"relu"` or `"silu"`."""
-    unimix: float = 0.01
-    """Share of a categorical's probability that is spread evenly, so that no divergence is infinite."""
-    symlog: bool = True
-    """Vectors are read and drawn as symmetric logarithms."""
-    features: str = "hz"
-    """What a policy sees: `"z"`, or `"hz"`; memory helps it and invites it to exploit the model."""
-    reward: str = "two_hot"
-    """`"two_hot"`, a histogram that fits any scale, or `"squared"` error."""
-    reward_scale: float = 1.0
-    """The head for squared error learns reward times this; choose it so that the product is about 1."""
-    reconstruction_weight: float = 1.0
-    """Weight of the squared error of an observation, summed over pixels; 0.5 makes it a unit Gaussian's nats."""
-    reward_weight: float = 1.0
-    """Weight of the reward's loss."""
-    reward_members: int = 1
-    """Reward heads; the reward is their mean, and with two or more a step tells their `"disagreement"`."""
-    continue_weight: float = 1.0
-    """Weight of the cross-entropy of going on."""
-    dynamics_weight: float = 0.5
-    """Weight of the KL that pulls the prior towards the posterior."""
-    representation_weight: float = 0.1
-    """Weight of the KL that pulls the posterior towards the prior."""
-    free_nats: float = 1.0
-    """Nats of either KL that cost nothing."""
 
 
 @dataclass(frozen=True)
@@ -104,10 +53,11 @@ class Rssm(WorldModel[State], nn.Module):
         InvalidArgument: if the config names something that does not exist.
 
     Source: Hafner et al. 2019 (PlaNet), 2020 (Dreamer V1), 2021 (Dreamer V2), 2023 and 2025 (Dreamer V3). Unlike all
-    of them the convolutions are padded, so that pictures halve exactly.
+    of them the convolutions are padded, so that pictures halve exactly, and actions are read in env units.
     """
 
     config_class: ClassVar[type[Config]] = Config
+    presets: ClassVar[Mapping[str, Callable[[], Config]]] = PRESETS
     stages: Mapping[str, StageConfig] = {
         "rssm": StageConfig(
             steps=6000, batch_size=20, sequence_length=31, learning_rate=6e-4, grad_clip=50.0, ending_share=0.0
@@ -116,10 +66,7 @@ class Rssm(WorldModel[State], nn.Module):
 
     def __init__(self, config: Config, observation_space: Space[Any], action_space: Space[Any]) -> None:
         super().__init__()
-        for name, known in (("latent", LATENTS), ("reward", REWARDS), ("features", FEATURES)):
-            if getattr(config, name) not in known:
-                options = ", ".join(map(repr, known))
-                raise InvalidArgument(f"{name} is {getattr(config, name)!r}; expected one of {options}.")
+        _check(config)
         self.config, self.observation_space, self.action_space = config, observation_space, action_space
         self.categorical = config.latent == "categorical"
         self.stoch_dim = config.groups * config.classes if self.categorical else config.groups
@@ -128,17 +75,23 @@ class Rssm(WorldModel[State], nn.Module):
         deter, hidden, belief = config.deter_dim, config.hidden_dim, self.stoch_dim * (1 if self.categorical else 2)
         style: dict[str, Any] = {"norm": config.norm, "activation": config.activation}
         senses: dict[str, Any] = {
-            "channels": config.channels, "conv_norm": config.conv_norm, "hidden_dim": hidden,
-            "layers": config.head_layers, "log": config.symlog, **style,
+            "channels": config.channels, "conv_norm": config.conv_norm,
+            "conv_activation": config.conv_activation or config.activation, "hidden_dim": config.head_dim or hidden,
+            "layers": config.head_layers if config.vector_layers is None else config.vector_layers,
+            "log": config.symlog, **style,
         }  # fmt: skip
         sizes = (self.stoch_dim, action_dim(action_space), deter, hidden)
         self.encoder = Encoder(observation_space, **senses)
-        self.gru = BlockGru(*sizes, **style, blocks=config.blocks) if config.blocks else DenseGru(*sizes, **style)
+        self.gru = (
+            BlockGru(*sizes, **style, blocks=config.blocks)
+            if config.blocks
+            else DenseGru(*sizes, **style, gates_norm=config.gates_norm)
+        )
         self.prior = make_mlp(deter, belief, hidden_dim=hidden, layers=config.prior_layers, **style)
         self.posterior = make_mlp(deter + self.encoder.code_dim, belief, hidden_dim=hidden, layers=1, **style)
         self.decoder = Decoder(deter + self.stoch_dim, observation_space, **senses)
         outputs = NUM_BINS if config.reward == "two_hot" else 1
-        head: dict[str, Any] = {"hidden_dim": hidden, "layers": config.head_layers, **style}
+        head: dict[str, Any] = {"hidden_dim": config.head_dim or hidden, "layers": config.head_layers, **style}
         self.rewards = nn.ModuleList(
             make_mlp(deter + self.stoch_dim, outputs, zero=True, **head) for _ in range(config.reward_members)
         )
@@ -146,11 +99,11 @@ class Rssm(WorldModel[State], nn.Module):
 
     def initial(self, batch_size: int) -> State:
         """Return empty memories and a latent of zeros, which stands for nothing seen yet."""
-        zeros = self.prior[0].weight.new_zeros
+        zeros = cast(nn.Linear, self.prior[0]).weight.new_zeros
         return State(zeros(batch_size, self.config.deter_dim), zeros(batch_size, self.stoch_dim))
 
     def observe(self, state: State, action: Tensor, obs: Obs, is_first: Tensor, noise: Tensor | None = None) -> State:
-        """Return the posterior state; noise that is exactly 0 picks a Gaussian's mean, a categorical's likeliest class."""
+        """Return the posterior state; noise that is exactly 0 picks a Gaussian's mean, a categorical's top class."""
         state = where(is_first, self.initial(len(is_first)), state)
         deter = self.gru(state.deter, state.stoch, action * ~is_first[:, None])
         belief = self.posterior(torch.cat([deter, self.encoder(obs)], 1))
@@ -219,9 +172,8 @@ class Rssm(WorldModel[State], nn.Module):
         seen = torch.cat([batch.mask.new_ones(len(batch.mask), 1), batch.mask], 1).flatten()  # [B * (T + 1)]
         terms = {
             "reconstruction": config.reconstruction_weight * masked_mean(error, seen),
-            "dynamics": config.dynamics_weight * masked_mean(dynamics, seen).clamp(min=config.free_nats),
-            "representation": config.representation_weight
-            * masked_mean(representation, seen).clamp(min=config.free_nats),
+            "dynamics": config.dynamics_weight * self._costly(dynamics, seen),
+            "representation": config.representation_weight * self._costly(representation, seen),
             "reward": config.reward_weight * masked_mean(reward, mask),
             "continue": config.continue_weight * masked_mean(ending, mask),
         }
@@ -234,8 +186,9 @@ class Rssm(WorldModel[State], nn.Module):
             action: `[B, T, A]`.
             code: `[B, T + 1, E]` of the observations.
         """
-        deter_dim, (first, *rest) = self.config.deter_dim, self.posterior
-        weight_deter, weight_code = first.weight.split([deter_dim, code.shape[2]], 1)
+        first, *rest = self.posterior
+        assert isinstance(first, nn.Linear)
+        weight_deter, weight_code = first.weight.split([self.config.deter_dim, code.shape[2]], 1)
         seen = nn.functional.linear(code, weight_code, first.bias)  # one product for all of the observations
         previous = torch.cat([torch.zeros_like(action[:, :1]), action], 1)  # [B, T + 1, A]
         noise = torch.randn(len(action), code.shape[1], self.noise_dim, device=code.device)
@@ -257,9 +210,20 @@ class Rssm(WorldModel[State], nn.Module):
         if self.categorical:
             ours, theirs = (self._log_probs(belief) for belief in (posterior, prior))
             return kl_categorical(ours.detach(), theirs), kl_categorical(ours, theirs.detach())
-        ours, theirs = self._normal(posterior), self._normal(prior)
-        still = lambda belief: tuple(x.detach() for x in belief)  # noqa: E731
-        return kl_normal(*still(ours), *theirs), kl_normal(*ours, *still(theirs))
+        (mean, std), (prior_mean, prior_std) = self._normal(posterior), self._normal(prior)
+        return (
+            kl_normal(mean.detach(), std.detach(), prior_mean, prior_std),
+            kl_normal(mean, std, prior_mean.detach(), prior_std.detach()),
+        )
+
+    def _costly(self, nats: Tensor, mask: Tensor) -> Tensor:
+        """Return the mean of a KL `[B]`, of which some nats have no gradient."""
+        free = self.config.free_nats
+        return (
+            masked_mean(nats.clamp(min=free), mask)
+            if self.config.free_nats_each
+            else masked_mean(nats, mask).clamp(min=free)
+        )
 
     def _draw(self, belief: Tensor, noise: Tensor, temperature: float = 1.0) -> Tensor:
         """Return the latent `[B, Z]` that noise `[B, G]` draws from what a network gave."""
@@ -291,3 +255,17 @@ class Rssm(WorldModel[State], nn.Module):
         if self.config.reward == "two_hot":
             return two_hot_loss(out, reward)
         return (out[:, 0] - self.config.reward_scale * reward).square()
+
+
+def _check(config: Config) -> None:
+    options: dict[str, Iterable[str | None]] = {
+        "latent": LATENTS, "reward": REWARDS, "features": FEATURES, "activation": ACTIVATIONS, "norm": NORMS,
+        "conv_norm": NORMS, "conv_activation": (None, *ACTIVATIONS), "gates_norm": (None, *NORMS),
+    }  # fmt: skip
+    for name, known in options.items():
+        if getattr(config, name) not in known:
+            raise InvalidArgument(
+                f"{name} is {getattr(config, name)!r}; expected one of {', '.join(map(repr, known))}."
+            )
+    if config.blocks and config.deter_dim % config.blocks:
+        raise InvalidArgument(f"deter_dim is {config.deter_dim}; expected a multiple of the {config.blocks} blocks.")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from itertools import pairwise
+from typing import Any, cast
 
 import torch
 from gymnasium import Space, spaces
@@ -31,9 +32,10 @@ def parts(space: Space[Any]) -> dict[str, Space[Any]]:
     for part in found.values():
         if not isinstance(part, spaces.Box | spaces.Discrete):
             raise UnsupportedSpace(f"observation space {part} is not supported by rssm; expected a Box or a Discrete.")
-        if is_image(part) and (part.shape[0] % 16 or part.shape[1] % 16):
+        height, width = part.shape[:2] if is_image(part) else (0, 0)  # type: ignore[index]
+        if height % 16 or width % 16:
             raise UnsupportedSpace(
-                f"pictures of {part.shape[0]}x{part.shape[1]} are not supported by rssm; expected sides that are "
+                f"pictures of {height}x{width} are not supported by rssm; expected sides that are "
                 "multiples of 16, for example 64x64. Resize the pictures first."
             )
     return found
@@ -50,7 +52,7 @@ class Encoder(nn.Module):
     Args:
         space: of the observations.
         channels: of the four convolutions, each of stride 2.
-        conv_norm: normalisation between them, over the channels.
+        conv_norm, conv_activation: between them, the former over the channels.
         hidden_dim, layers, norm, activation: of the perceptron that reads the vectors.
         log: vectors are read as their symmetric logarithms.
     """
@@ -61,6 +63,7 @@ class Encoder(nn.Module):
         *,
         channels: Sequence[int],
         conv_norm: str,
+        conv_activation: str,
         hidden_dim: int,
         layers: int,
         norm: str,
@@ -72,11 +75,9 @@ class Encoder(nn.Module):
         self.pictures = {name: part for name, part in found.items() if is_image(part)}
         self.vectors = [name for name in found if name not in self.pictures]
         self.log = log
-        self.convs = nn.ModuleList(
-            _Down(int(part.shape[2]), channels, conv_norm, activation)  # type: ignore[index]
-            for part in self.pictures.values()
-        )
-        self.code_dim = sum(channels[-1] * part.shape[0] * part.shape[1] // 256 for part in self.pictures.values())  # type: ignore[index]
+        shapes = [cast(tuple[int, int, int], part.shape) for part in self.pictures.values()]
+        self.convs = nn.ModuleList(_Down(colours, channels, conv_norm, conv_activation) for _, _, colours in shapes)
+        self.code_dim = sum(channels[-1] * height * width // 256 for height, width, _ in shapes)
         if self.vectors:
             width = sum(action_dim(found[name]) for name in self.vectors)
             self.mlp = make_mlp(
@@ -91,7 +92,8 @@ class Encoder(nn.Module):
         codes = [conv(given[name]) for conv, name in zip(self.convs, self.pictures, strict=True)]
         if self.vectors:
             vector = torch.cat([given[name] for name in self.vectors], 1)
-            codes.append(self.mlp(symlog(vector) if self.log else vector))
+            with torch.autocast(vector.device.type, enabled=False):  # bf16 is for pictures
+                codes.append(self.mlp(symlog(vector) if self.log else vector))
         return codes[0] if len(codes) == 1 else torch.cat(codes, 1)
 
 
@@ -105,6 +107,7 @@ class Decoder(nn.Module):
         *,
         channels: Sequence[int],
         conv_norm: str,
+        conv_activation: str,
         hidden_dim: int,
         layers: int,
         norm: str,
@@ -117,7 +120,7 @@ class Decoder(nn.Module):
         self.vectors = {name: action_dim(part) for name, part in found.items() if name not in self.pictures}
         self.log, self.alone = log, not isinstance(space, spaces.Dict)
         self.convs = nn.ModuleList(
-            _Up(feature_dim, part.shape, channels, conv_norm, activation)  # type: ignore[arg-type]
+            _Up(feature_dim, part.shape, channels, conv_norm, conv_activation)  # type: ignore[arg-type]
             for part in self.pictures.values()
         )
         if self.vectors:
@@ -134,7 +137,7 @@ class Decoder(nn.Module):
         return drawn[ALONE] if self.alone else drawn
 
     def error(self, features: Tensor, obs: Obs) -> Tensor:
-        """Return `[B]` squared errors, summed over all pixels and numbers; vectors as logarithms if they are read so."""
+        """Return `[B]` squared errors, summed over pixels and numbers; vectors as logarithms if they are read so."""
         drawn, given = self._draw(features), named(obs)
         total: Any = 0
         for name, x in drawn.items():
@@ -145,7 +148,7 @@ class Decoder(nn.Module):
     def _draw(self, features: Tensor) -> dict[str, Tensor]:
         drawn = {name: conv(features) for conv, name in zip(self.convs, self.pictures, strict=True)}
         if self.vectors:
-            with torch.autocast(features.device.type, enabled=False):  # as `loss` says: bf16 is for pictures
+            with torch.autocast(features.device.type, enabled=False):  # bf16 is for pictures
                 numbers = self.mlp(features.float()).split(list(self.vectors.values()), 1)
             drawn.update(zip(self.vectors, numbers, strict=True))
         return drawn
@@ -177,9 +180,7 @@ class _Up(nn.Module):
         self.grow = PackedLinear(feature_dim, height * width * channels[-1] // 256)
         widths = [*reversed(channels), colours]
         self.norms = nn.ModuleList(make_norm(norm, c) for c in widths[:-1])
-        self.convs = nn.ModuleList(
-            nn.ConvTranspose2d(i, o, 4, 2, 1) for i, o in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.convs = nn.ModuleList(nn.ConvTranspose2d(i, o, 4, 2, 1) for i, o in pairwise(widths))
         self.activation = ACTIVATIONS[activation]()
 
     def forward(self, features: Tensor) -> Tensor:
