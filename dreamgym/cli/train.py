@@ -19,7 +19,7 @@ from dreamgym.core.starts import make_start_bank
 from dreamgym.data.collect import summarize
 from dreamgym.data.drivers import is_function
 from dreamgym.data.episodes import Dataset
-from dreamgym.errors import InvalidArgument
+from dreamgym.errors import InvalidArgument, UnknownName
 from dreamgym.hub import LoadedDream, build_model, family_of, load, save_dream
 from dreamgym.registry import MODELS
 from dreamgym.training import TrainConfig, fit
@@ -41,6 +41,8 @@ class TrainOptions:
     """Folder of the dream; checkpoints, logs and pictures go to its folder `training`."""
     family: Annotated[str, tyro.conf.arg(name="model")] = "vae_mdn_rnn"
     """Family of world models; `dreamgym list` shows them."""
+    preset: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """Sizes and losses of the family to begin with, such as dreamer_v3-size12m of rssm; --model options change them."""
     source: Annotated[str | None, tyro.conf.arg(name="from", metavar="ID")] = None
     """Dream whose sizes and weights to begin with: an id or a folder."""
     only: tuple[str, ...] = ()
@@ -97,23 +99,36 @@ def parse(arguments: Sequence[str]) -> Any:
     """Return `TrainOptions` with the family's `config` and a `StageConfig` for each of its stages.
 
     Raises:
-        UnknownName: if there is no such family, or no such dream to begin with.
+        UnknownName: if there is no such family, no such preset of it, or no such dream to begin with.
+        InvalidArgument: if both a preset and a dream are given.
     """
-    family, source = _peek(arguments, "--model"), _peek(arguments, "--from")
+    family, preset, source = (_peek(arguments, option) for option in ("--model", "--preset", "--from"))
     config: Any = None
     if source is not None:
+        if preset is not None:
+            raise InvalidArgument(f"preset is {preset!r} and from is {source!r}; give one of them, both set the sizes.")
         begun: Any = load(source).model
         family, config = family_of(begun), begun.config
-    cls = MODELS.load(family or "vae_mdn_rnn")
-    config = config or cls.config_class()
+    family = family or TrainOptions.family
+    cls = MODELS.load(family)
+    config = config or _preset(family, cls, preset)
     fields: list[Any] = [("config", Annotated[type(config), tyro.conf.arg(name="model")], field(default=config))]
     fields += [(name, type(stage), field(default=stage)) for name, stage in cls.stages.items()]
     options = make_dataclass("Options", fields, bases=(TrainOptions,), kw_only=True)
     parsed: Any = tyro.cli(
         options, prog="dreamgym train", description=inspect.cleandoc(str(TrainOptions.__doc__)), args=list(arguments)
     )
-    parsed.family = family or parsed.family
+    parsed.family = family
     return parsed
+
+
+def _preset(family: str, cls: Any, name: str | None) -> Any:
+    if name is None:
+        return cls.config_class()
+    presets = getattr(cls, "presets", {})
+    if name not in presets:
+        raise UnknownName(f"preset of {family}", name, presets)
+    return presets[name]()
 
 
 def _peek(arguments: Sequence[str], option: str) -> str | None:

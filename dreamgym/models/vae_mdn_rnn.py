@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -93,6 +93,7 @@ class VaeMdnRnn(WorldModel[State], nn.Module):
     """
 
     config_class: ClassVar[type[Config]] = Config
+    presets: ClassVar[Mapping[str, Callable[[], Config]]] = {"car_racing": car_racing, "doom": doom}
     stages: Mapping[str, StageConfig] = {
         "vae": StageConfig(steps=10_000, batch_size=64, sequence_length=0),
         # endings are weighted, not oversampled: only a known weight can be taken back in `step`

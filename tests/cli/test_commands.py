@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from inspect import signature
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import pytest
 from tiny import save_tiny_dream, save_tiny_policy
 
 from dreamgym.cli import commands as cli
+from dreamgym.hub import load
+from dreamgym.models.rssm_sizes import dreamer_v2
 from dreamgym.registry import DREAMS, register_dream
 
 ROOT = Path(__file__).parents[2]
@@ -79,8 +82,8 @@ def test_help_lists_every_command_with_what_it_does(run):
     [
         ("list", ["--json"]),
         ("collect", ["ENV", "--out", "--episodes", "--steps", "--driver", "--policy", "--noise", "--workers"]),
-        ("train", ["--data", "--out", "--model", "--from", "--only", "--no-resume", "--model.latent-dim", "--vae.steps",
-                   "--mdn-rnn.learning-rate", "--device", "--checkpoint-every"]),
+        ("train", ["--data", "--out", "--model", "--preset", "--from", "--only", "--no-resume",
+                   "--model.latent-dim", "--vae.steps", "--mdn-rnn.learning-rate", "--device", "--checkpoint-every"]),
         ("train-policy", ["ID", "--out", "--algo {ppo,cma}", "--decisions", "--ppo.gamma", "--cma.population"]),
         ("eval", ["ID", "--policy", "--side {both,real,dream}", "--episodes", "--seed", "--variant", "--workers"]),
         ("improve", ["ID", "--data", "--out", "--rounds", "--only", "--wrap", "--train.device"]),
@@ -231,6 +234,33 @@ def test_train_writes_a_dream_that_acts_ships_a_policy_and_is_trained_further(ru
     assert changed == {"lstm", "heads"}
 
 
+@pytest.mark.parametrize(
+    ("arguments", "defaults"),
+    [
+        (["--model", "rssm"], {"deter-dim": 256, "blocks": 0}),
+        (["--model=rssm", "--preset=dreamer_v3-size12m"], {"deter-dim": 2048, "blocks": 8}),
+        (["--preset", "doom"], {"latent-dim": 64}),
+    ],
+)
+def test_help_shows_the_values_of_a_preset(run, arguments, defaults):
+    status, out, _ = run("train", *arguments, "--help")
+    text = " ".join(re.sub("[^ -~]", " ", out).split())
+    assert status == 0
+    for name, value in defaults.items():
+        assert re.search(rf"--model.{name} INT [^(]*\(default: {value}\)", text), name
+
+
+def test_train_takes_a_preset_and_options_that_change_it(run, data, tmp_path):
+    out = tmp_path / "dream"
+    options = ["--rssm.steps", 2, "--rssm.batch-size", 2, "--rssm.sequence-length", 4, "--starts", 4]
+    command = ["train", "--data", data, "--out", out, "--model", "rssm", "--preset", "dreamer_v2-tiny", *options]
+    status, printed, _ = run(*command, "--model.head-layers", 1, "--no-tensorboard", "--json")
+    assert status == 0
+    terms = json.loads(printed)["terms"]["rssm"]
+    assert list(terms) == ["reconstruction", "dynamics", "representation", "reward", "continue"]
+    assert load(out).model.config == replace(dreamer_v2("tiny"), head_layers=1)
+
+
 def test_train_policy_evolves_a_controller_into_a_file(run, folder, tmp_path):
     pytest.importorskip("cma")
     file = tmp_path / "controller.safetensors"
@@ -268,6 +298,12 @@ WRONG = [
     ),
     ("train --data NOWHERE --out OUT", "is no dataset: it has no dataset.json. Record one with `dreamgym collect`"),
     ("train --data DATA --out OUT --model vae_mdn_rn", "unknown world model 'vae_mdn_rn'.*Did you mean 'vae_mdn_rnn'?"),
+    (
+        "train --data DATA --out OUT --model rssm --preset dreamer_v22",
+        "unknown preset of rssm 'dreamer_v22'; .*Did you mean 'dreamer_v2'?",
+    ),
+    ("train --data DATA --out OUT --preset dom", "unknown preset of vae_mdn_rnn 'dom'; available: car_racing, doom. D"),
+    ("train --data DATA --out OUT --preset doom --from FOLDER", "preset is 'doom' and from is '.*'; give one of them"),
     ("train --data DATA --out OUT --only mdn_rn", "unknown stage 'mdn_rn'; available: mdn_rnn, vae. Did you mean"),
     ("train --data DATA --out OUT --from DreamTyo-v0", "unknown dream 'DreamTyo-v0'"),
     ("train --data DATA --out OUT --from FOLDER --model.hidden-dim 9", "weights of tiny do not fit other sizes"),
