@@ -39,7 +39,11 @@ MIXTURE: dict[str, float] = {
     "full_gas": 0.06,
     "constant": 0.03,
 }
-PROBES = {"nothing": "constant:0,0,0", "full gas": "constant:0,1,0"}
+PROBES = {
+    "nothing": "constant:0,0,0",
+    "full gas": "constant:0,1,0",
+    "constant steering": "constant:0.1,0.3,0",
+}
 """Policies whose score in a dream shows its holes, as `dreamgym eval` takes them."""
 
 _RIGHT, _LEFT, _DOWN, _UP = range(1073741903, 1073741907)  # pygame's codes of the arrow keys
