@@ -38,10 +38,10 @@ def two_hot(x: Tensor) -> Tensor:
     x = x.detach().clamp(bins[0], bins[-1])
     above = torch.searchsorted(bins, x.contiguous(), right=True).clamp(1, NUM_BINS - 1)  # [...]
     low, high = bins[above - 1], bins[above]
-    weight = (x - low) / (high - low)
     weights = x.new_zeros(*x.shape, NUM_BINS)
-    weights.scatter_(-1, (above - 1)[..., None], (1 - weight)[..., None])
-    return weights.scatter_(-1, above[..., None], weight[..., None])  # [..., K]
+    # neither as 1 minus the other, which would round a number of -1e-6 by half a percent
+    weights.scatter_(-1, (above - 1)[..., None], ((high - x) / (high - low))[..., None])
+    return weights.scatter_(-1, above[..., None], ((x - low) / (high - low))[..., None])  # [..., K]
 
 
 def two_hot_mean(logits: Tensor) -> Tensor:

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from dreamgym.core.sampling import check_temperature, mixture_nll, sample_mixture, sample_normal
+from dreamgym.core.sampling import (
+    check_temperature,
+    mixture_nll,
+    most_likely,
+    sample_categorical,
+    sample_mixture,
+    sample_normal,
+)
 from dreamgym.errors import InvalidTemperature
 
 MANY = 200_000
@@ -95,6 +102,53 @@ def test_the_likelihood_of_one_component_is_a_gaussians():
     got = mixture_nll(torch.tensor([[3.0]]), torch.tensor([[1.0]]), torch.tensor([[0.5]]), torch.tensor([2.0]))
     expected = -torch.distributions.Normal(1.0, math.exp(0.5)).log_prob(torch.tensor(2.0))
     assert got.item() == pytest.approx(expected.item())
+
+
+def classes(temperature: float = 1.0, unimix: float = 0.0, logits: torch.Tensor = LOGITS) -> np.ndarray:
+    """Return `[G, K]`, how often each class of two groups is drawn."""
+    noise = torch.randn(MANY, 2, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        drawn = sample_categorical(logits.expand(MANY, -1, -1), noise, temperature, unimix)
+    assert drawn.unique().tolist() == [0, 1]
+    assert drawn.sum(-1).eq(1).all()
+    return drawn.mean(0).numpy()
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("unimix", [0.0, 0.2])
+def test_classes_are_drawn_as_often_as_their_tempered_and_mixed_weights_say(temperature, unimix):
+    weights = np.exp(LOGITS.double().numpy() / temperature)
+    weights = (1 - unimix) * weights / weights.sum(1, keepdims=True) + unimix / 3
+    assert classes(temperature, unimix) == pytest.approx(weights, abs=0.005)
+
+
+def test_no_class_is_drawn_less_often_than_the_even_share_says():
+    certain = torch.tensor([[100.0, 0.0, -100.0], [-100.0, 0.0, 100.0]])
+    assert classes(unimix=0.03, logits=certain)[:, 1] == pytest.approx(0.01, abs=0.001)
+    assert classes(logits=certain).tolist() == [[1, 0, 0], [0, 0, 1]]
+
+
+def test_larger_noise_draws_a_later_class_of_its_own_group():
+    noise = torch.tensor([[-40.0, 40.0], [-8.0, 8.0], [0.0, 0.0], [40.0, -40.0]])
+    drawn = sample_categorical(LOGITS.expand(4, -1, -1), noise).argmax(-1)
+    assert drawn.tolist() == [[0, 2], [0, 2], [0, 1], [2, 0]]
+
+
+@pytest.mark.parametrize(("temperature", "unimix"), [(1.0, 0.0), (2.0, 0.0), (1.0, 0.1)])
+def test_gradients_pass_straight_through_the_draw_to_the_probabilities(temperature, unimix):
+    logits, worth = LOGITS[None].clone().requires_grad_(), torch.tensor([[[3.0, -1.0, 2.0], [0.5, 4.0, 1.0]]])
+    drawn = sample_categorical(logits, torch.zeros(1, 2), temperature, unimix)
+    (drawn * worth).sum().backward()
+    p = np.exp(LOGITS.double().numpy() / temperature)
+    p /= p.sum(1, keepdims=True)
+    mean = (p * worth[0].numpy()).sum(1, keepdims=True)
+    expected = (1 - unimix) / temperature * p * (worth[0].numpy() - mean)
+    assert logits.grad[0].numpy() == pytest.approx(expected, abs=1e-6)
+    assert drawn.detach().round().tolist() == [[[1, 0, 0], [0, 1, 0]]]
+
+
+def test_the_likeliest_class_is_that_of_the_largest_logit():
+    assert most_likely(LOGITS[None]).tolist() == [[[1, 0, 0], [0, 1, 0]]]
 
 
 @pytest.mark.parametrize("bad", [0, -1.5, math.nan, math.inf, "hot", None])
