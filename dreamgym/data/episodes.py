@@ -177,6 +177,11 @@ class Dataset(Sequence[Episode]):
         return [entry.key for entry in self._entries]
 
     @property
+    def sources(self) -> list[str]:
+        """Folder and key of every episode, for messages."""
+        return [f"{entry.folder}: {entry.key!r}" for entry in self._entries]
+
+    @property
     def metas(self) -> list[Mapping[str, Any]]:
         """What is known of every episode's origin."""
         return [entry.meta for entry in self._entries]

@@ -78,6 +78,12 @@ class SequenceSampler:
             [x for episode in episodes for x in (episode.terminations, np.zeros(1, bool))]
         ).astype(np.float32)
         self._endings = np.flatnonzero([episode.terminated for episode in episodes])
+        self._sources = dataset.sources
+
+    def sources(self, step: int) -> list[str]:
+        """Return where the windows of `batch(step)` come from: folder, episode and place of each."""
+        episode, start = self._draw(np.random.default_rng([self.seed, step]))
+        return [f"{self._sources[i]} from {place}" for i, place in zip(episode, start, strict=True)]
 
     def batch(self, step: int) -> SequenceBatch:
         """Return the windows of a training step, in model units."""

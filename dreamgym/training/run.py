@@ -7,7 +7,7 @@ import json
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -181,9 +181,14 @@ class _Run:
         self.steps, self.terms, self.validation = (dict(figures[key]) for key in ("steps", "terms", "validation"))
 
     def _check_identity(self, checkpoint: Checkpoint, stages: Sequence[str]) -> None:
+        recorded = {**checkpoint.record["identity"]}
+        # a config that has got new fields since means what it meant before if they have their defaults
+        if recorded["model"]["config"] is not None:
+            model_config = {**_defaults(getattr(self.model, "config", None)), **recorded["model"]["config"]}
+            recorded["model"] = {**recorded["model"], "config": model_config}
         before, now = (
             named_leaves({**identity, "stages": {stage: identity["stages"].get(stage) for stage in stages}})
-            for identity in (checkpoint.record["identity"], self.identity)
+            for identity in (recorded, self.identity)
         )
         names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
         changed = [f"{name} was {before.get(name)!r}, is {now.get(name)!r}" for name in names]
@@ -358,6 +363,12 @@ def _identity(model: Any, dataset: Dataset, stages: Mapping[str, StageConfig], c
         "config": {name: getattr(config, name) for name in ("seed", "holdout", "precision")},
     }
     return dict(json.loads(json.dumps(identity)))
+
+
+def _defaults(config: Any) -> dict[str, Any]:
+    """Return the defaults of a config's fields, as JSON values."""
+    known = {f.name: f.default for f in fields(config) if f.default is not MISSING} if is_dataclass(config) else {}
+    return dict(json.loads(json.dumps(known)))
 
 
 def _digest(value: Any) -> str:

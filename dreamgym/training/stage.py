@@ -65,7 +65,7 @@ class StageTrainer:
         """Return the terms of the loss and the learning rate of an optimiser step, counted from 1.
 
         Raises:
-            TrainingFailed: if the loss is not finite.
+            TrainingFailed: if the loss or its gradient is not finite; the weights are then those before the step.
         """
         batch = self._next[1] if self._next and self._next[0] == step else self._train.batch(step)
         rate = learning_rate(self._config, step)
@@ -75,15 +75,15 @@ class StageTrainer:
             loss, terms = self._model.loss(batch, self._stage)
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(self._parameters, self._config.grad_clip)
+        norm = nn.utils.clip_grad_norm_(self._parameters, self._config.grad_clip)
+        if step < self._config.steps:  # before the loss is read, while an accelerator still computes
+            self._next = (step + 1, self._train.batch(step + 1))
+        self._check_finite(torch.stack([loss.detach(), norm]).tolist(), terms, step)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self._optimizer.step()
         # the fused step forgets to, and layers that keep values derived from their weights look at it
         torch.autograd.graph.increment_version(self._parameters)
-        if step < self._config.steps:  # before the loss is read, while an accelerator still computes
-            self._next = (step + 1, self._train.batch(step + 1))
-        self._check_finite(float(loss.detach()), terms, step)
         return terms, rate
 
     @torch.no_grad()
@@ -135,14 +135,17 @@ class StageTrainer:
             device=self._device,
         )
 
-    def _check_finite(self, loss: float, terms: Mapping[str, Tensor], step: int) -> None:
-        if math.isfinite(loss):
+    def _check_finite(self, loss_and_norm: list[float], terms: Mapping[str, Tensor], step: int) -> None:
+        loss, norm = loss_and_norm
+        if math.isfinite(loss) and math.isfinite(norm):
             return
         values = {name: float(term) for name, term in terms.items()}
-        name, value = next((item for item in values.items() if not math.isfinite(item[1])), ("loss", loss))
+        values |= {"loss": loss, "the norm of the gradient": norm}
+        name, value = next(item for item in values.items() if not math.isfinite(item[1]))
         raise TrainingFailed(
             f"{name} is {value} at step {step} of stage {self._stage!r}; expected a finite number. The last checkpoint "
-            "is intact; lower learning_rate or grad_clip of the stage and begin it anew with resume=False."
+            "is intact; lower learning_rate or grad_clip of the stage and begin it anew with resume=False. The batch: "
+            f"{'; '.join(self._train.sources(step))}."
         )
 
 
