@@ -83,7 +83,7 @@ def planet(size: str | None = None) -> Config:
 
     Args:
         size: `"tiny"`, `"cpu"`, or `"size1m"` to `"size200m"`, named after the weights of the world model on pictures
-            of 64x64, within a quarter.
+            of 64x64, give or take 6%.
 
     Raises:
         UnknownName: if it is another size.
@@ -212,6 +212,7 @@ _GAUSSIAN = Config(
     channels=(32, 64, 128, 256),
     norm="none",
     activation="relu",
+    unimix=0.0,
     symlog=False,
     reward="squared",
     reconstruction_weight=0.5,
