@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import operator
-from collections.abc import Callable, Iterator, Mapping
-from functools import reduce
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,8 +18,7 @@ T = TypeVar("T")
 def tree_map(fn: Callable[..., Any], tree: T, *others: T) -> T:
     """Return a tree of the same shape whose leaves are `fn(leaf, *leaves of the others)`."""
     if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
-        names = [field.name for field in dataclasses.fields(tree)]
-        parts = {n: tree_map(fn, getattr(tree, n), *(getattr(o, n) for o in others)) for n in names}
+        parts = {n: tree_map(fn, getattr(tree, n), *(getattr(o, n) for o in others)) for n in _field_names(tree)}
         return type(tree)(**parts)  # type: ignore[return-value]
     if isinstance(tree, Mapping):
         return {key: tree_map(fn, tree[key], *(o[key] for o in others)) for key in tree}  # type: ignore[index, return-value]
@@ -30,7 +28,7 @@ def tree_map(fn: Callable[..., Any], tree: T, *others: T) -> T:
 def named_leaves(tree: Any, prefix: str = "") -> dict[str, Any]:
     """Return the leaves by dotted name, in the order of the fields."""
     if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
-        items = [(field.name, getattr(tree, field.name)) for field in dataclasses.fields(tree)]
+        items = [(name, getattr(tree, name)) for name in _field_names(tree)]
     elif isinstance(tree, Mapping):
         items = list(tree.items())
     else:
@@ -41,13 +39,25 @@ def named_leaves(tree: Any, prefix: str = "") -> dict[str, Any]:
 def leaves(tree: Any) -> Iterator[Any]:
     """Yield the leaves in the order of `named_leaves`, which is slower."""
     if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
-        for field in dataclasses.fields(tree):
-            yield from leaves(getattr(tree, field.name))
+        for name in _field_names(tree):
+            yield from leaves(getattr(tree, name))
     elif isinstance(tree, Mapping):
         for part in tree.values():
             yield from leaves(part)
     else:
         yield tree
+
+
+def _field_names(tree: Any) -> Sequence[str]:
+    """Return the names of a dataclass's fields, remembered unless the compiler looks on: it follows no caches."""
+    if torch.compiler.is_compiling():
+        return [field.name for field in dataclasses.fields(tree)]
+    return _remembered_names(type(tree))
+
+
+@lru_cache(maxsize=64)
+def _remembered_names(cls: Any) -> Sequence[str]:
+    return tuple(field.name for field in dataclasses.fields(cls))
 
 
 def from_named_leaves(template: T, leaves: Mapping[str, Any]) -> T:
@@ -137,6 +147,5 @@ def known_finite(tree: Any) -> bool:
         if isinstance(leaf, Tensor) and leaf.is_floating_point():
             if not leaf.is_cpu:
                 return False
-            sums.append(leaf.sum())
-    # one number to look at: each look costs as much as a small operator
-    return not sums or math.isfinite(reduce(operator.add, sums))
+            sums.append(leaf.sum().item())
+    return math.isfinite(sum(sums))
