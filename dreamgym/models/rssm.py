@@ -249,12 +249,12 @@ class Rssm(WorldModel[State], nn.Module):
 
     def _reward(self, out: Tensor) -> Tensor:
         """Return `[B]` the reward that the head's output `[B, ...]` means, env units."""
-        return two_hot_mean(out) if self.config.reward == "two_hot" else out[:, 0] / self.config.reward_scale
+        scaled = two_hot_mean(out) if self.config.reward == "two_hot" else out[:, 0]
+        return scaled / self.config.reward_scale
 
     def _reward_loss(self, out: Tensor, reward: Tensor) -> Tensor:
-        if self.config.reward == "two_hot":
-            return two_hot_loss(out, reward)
-        return (out[:, 0] - self.config.reward_scale * reward).square()
+        scaled = self.config.reward_scale * reward
+        return two_hot_loss(out, scaled) if self.config.reward == "two_hot" else (out[:, 0] - scaled).square()
 
 
 def _check(config: Config) -> None:

@@ -53,10 +53,10 @@ class Config:
     features: str = "hz"
     """What a policy sees: `"z"`, or `"hz"`; memory helps it and invites it to exploit the model."""
     reward: str = "two_hot"
-    """`"two_hot"`, a histogram that fits any scale, or `"squared"` error."""
+    """`"two_hot"`, a histogram that fits all scales above 0.1, or `"squared"` error."""
     reward_scale: float = 1.0
-    """The head for squared error learns reward times this; choose it so that the product is about 1: with rewards of
-    1e6 the loss holds nothing else, with rewards of 1e-6 it does not see them. The two-hot head ignores it."""
+    """The head learns reward times this. Choose it so that the product is about 1: of rewards of 1e6 the squared error
+    drowns the rest of the loss; rewards far below 0.1 all lie in the two-hot head's middle bin."""
     reconstruction_weight: float = 1.0
     """Weight of the squared error of an observation, summed over pixels; 0.5 makes it a unit Gaussian's nats."""
     reward_weight: float = 1.0

@@ -161,3 +161,17 @@ def test_arguments_out_of_range_are_refused(tmp_path, arguments, message):
 def test_an_empty_side_of_a_split_is_refused(tmp_path):
     with pytest.raises(InvalidDataset, match="0 episodes to draw from"):
         SequenceSampler(write(tmp_path, 3)[:0], 2, 2)
+
+
+@pytest.mark.parametrize("ending_share", [0.0, 0.5])
+def test_the_source_of_a_window_names_its_folder_episode_and_place(tmp_path, ending_share):
+    write(tmp_path / "a", 9, 3)
+    write(tmp_path / "b", 5)
+    sampler = SequenceSampler(Dataset([tmp_path / "a", tmp_path / "b"]), 4, 40, ending_share)
+    obs = sampler.batch(7).obs  # the first observation of a window says 100 times the episode, plus the place
+    sources = sampler.sources(7)
+    assert len(sources) == 40
+    for source, first in zip(sources, obs[:, 0, 0].int().tolist(), strict=True):
+        folder = "b" if source.startswith(str(tmp_path / "b")) else "a"
+        assert source == f"{tmp_path / folder}: '{first // 100:03d}' from {first % 100}"
+    assert {source.partition(":")[0] for source in sources} == {str(tmp_path / "a"), str(tmp_path / "b")}

@@ -11,6 +11,7 @@ from dreamgym.core.check import check_world_model
 from dreamgym.core.codec import encode_action, encode_obs
 from dreamgym.core.model import SequenceBatch
 from dreamgym.core.tree import named_leaves, tree_map
+from dreamgym.core.two_hot import two_hot_mean
 from dreamgym.errors import InvalidArgument, UnsupportedSpace
 from dreamgym.models.rssm import Config, Rssm, State
 from dreamgym.models.rssm_sizes import dreamer_v1, dreamer_v2, dreamer_v3, planet
@@ -23,7 +24,9 @@ BUTTONS = spaces.Discrete(3)
 
 CATEGORICAL = Config(groups=3, classes=4, deter_dim=8, hidden_dim=6, channels=(2, 3, 4, 5))
 GAUSSIAN = replace(CATEGORICAL, latent="gaussian", groups=5, reward="squared", reward_scale=0.5, symlog=False)
-BLOCKS = replace(CATEGORICAL, blocks=2, norm="rms", conv_norm="rms", prior_layers=2, vector_layers=2, head_dim=7)
+BLOCKS = replace(
+    CATEGORICAL, blocks=2, reward_scale=3.0, norm="rms", conv_norm="rms", prior_layers=2, vector_layers=2, head_dim=7
+)
 VARIANTS = {"categorical": CATEGORICAL, "gaussian": GAUSSIAN, "blocks": BLOCKS}
 TERMS = ["reconstruction", "dynamics", "representation", "reward", "continue"]
 
@@ -170,9 +173,9 @@ def numpy_terms(model, batch):
         kl[:, t] = numpy_kl(config, exact(posterior), exact(model.prior(state.deter)))
         if t == 0:
             continue
-        out, target = exact(model.rewards[0](full)), exact(batch.reward[:, t - 1])
+        out, target = exact(model.rewards[0](full)), config.reward_scale * exact(batch.reward[:, t - 1])
         if config.reward == "squared":
-            reward[:, t - 1] = (out[:, 0] - config.reward_scale * target) ** 2
+            reward[:, t - 1] = (out[:, 0] - target) ** 2
         else:
             bins = np.sign(np.linspace(-20, 20, 255)) * np.expm1(np.abs(np.linspace(-20, 20, 255)))
             hot = np.stack([np.interp(target, bins, np.eye(255)[k]) for k in range(255)], 1)
@@ -350,7 +353,7 @@ def test_noise_of_zeros_observes_the_likeliest_latent(variant):
 
 
 def test_rewards_and_endings_are_read_from_the_state_that_is_reached():
-    for config in (CATEGORICAL, GAUSSIAN):
+    for config in (CATEGORICAL, GAUSSIAN, replace(CATEGORICAL, reward_scale=0.5)):
         model = make(config)
         state = follow(model, windows(model))[-1]
         out = model.step(state, torch.ones(4, 2))
@@ -359,7 +362,7 @@ def test_rewards_and_endings_are_read_from_the_state_that_is_reached():
         if config is GAUSSIAN:
             torch.testing.assert_close(out.reward, 2 * model.rewards[0](full)[:, 0])  # reward_scale is 0.5
         else:
-            torch.testing.assert_close(out.reward, model._reward(model.rewards[0](full)))
+            torch.testing.assert_close(out.reward, two_hot_mean(model.rewards[0](full)) / config.reward_scale)
 
 
 def test_a_new_model_expects_no_reward():
