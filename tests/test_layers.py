@@ -31,6 +31,7 @@ MAY_IMPORT = {  # layer -> the layers below it; each may also import itself and 
     "envs": {"core", "hub", "registry"},
     "evaluation": {"core", "data", "envs", "hub", "real"},
     "bridges": {"core", "data", "envs", "real"},
+    "online": {"agents", "core", "data", "evaluation", "hub", "registry", "training", "wrappers"},
     "pretrained": {"registry"},
 }
 TOP = {"__init__", "__main__", "bench", "cli", "demo", "doctor", "improve", "publish", "viewer"}  # may import anything

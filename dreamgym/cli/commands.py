@@ -310,6 +310,13 @@ def train_policy(arguments: list[str]) -> int:
     return train_policy(parse(PolicyOptions, "train-policy", arguments))
 
 
+def dreamer(arguments: list[str]) -> int:
+    """Learn a world model of an environment and a policy in its imagination, together, while acting in it."""
+    from dreamgym.cli.dreamer import dreamer
+
+    return dreamer(arguments)
+
+
 def improve(arguments: list[str]) -> int:
     """Improve a dream and its policy together: train inside, record outside, repeat."""
     from dreamgym.cli.improve import run
@@ -323,13 +330,19 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "collect": collect,
     "train": train,
     "train-policy": train_policy,
+    "dreamer": dreamer,
     "eval": eval_,
     "improve": improve,
     "bench": bench,
     "publish": publish,
     "doctor": doctor,
 }
-OWN_PARSER = ("train", "train-policy", "improve")  # their options are in libraries that the others do not import
+OWN_PARSER = (
+    "train",
+    "train-policy",
+    "dreamer",
+    "improve",
+)  # their options are in libraries that the others do not import
 
 
 def main(argv: Sequence[str] | None = None) -> None:

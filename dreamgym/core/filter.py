@@ -2,18 +2,50 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from dreamgym.core.codec import action_dim, encode_action, encode_obs
-from dreamgym.core.model import WorldModel
-from dreamgym.core.tree import named_leaves
+from dreamgym.core.model import SequenceBatch, WorldModel
+from dreamgym.core.tree import concatenate, named_leaves, tree_map
+
+S = TypeVar("S")
+
+
+@torch.no_grad()
+def observe_batch(model: WorldModel[S], batch: SequenceBatch) -> tuple[S, Tensor]:
+    """Return the posterior states of all observations of a batch, and where imagination can begin.
+
+    The memory begins afresh with each window, wherever in its episode that lies. Draws come from torch's default
+    generator.
+
+    Args:
+        model: the world model.
+        batch: windows of T actions whose `obs` are observations.
+
+    Returns:
+        A state of `(T + 1) * B` lanes, time first, and `[(T + 1) * B]` bool: the lane stands for an observation that
+        was recorded, and from which the episode went on.
+    """
+    num_windows = len(batch.action)
+    device = batch.action.device
+    before = torch.cat([torch.zeros_like(batch.action[:, :1]), batch.action], 1)  # [B, T + 1, A]
+    state = model.initial(num_windows)
+    states = []
+    for t in range(before.shape[1]):
+        obs = tree_map(lambda x, t=t: x[:, t], batch.obs)
+        state = model.observe(state, before[:, t], obs, torch.full((num_windows,), t == 0, device=device))
+        states.append(state)
+    going_on = batch.mask * (1 - batch.terminated)  # [B, T]
+    valid = torch.cat([torch.ones_like(batch.mask[:, :1]), going_on], 1).bool()  # [B, T + 1]
+    return concatenate(states), valid.t().flatten()
 
 
 class Filter:
-    """Keeps the posterior's mean of one real episode; it draws no random numbers.
+    """Keeps the posterior of one real episode, its mean unless noise is given; it draws no random numbers.
 
     Args:
         model: the world model.
@@ -24,12 +56,13 @@ class Filter:
         self.state: Any = None
 
     @torch.no_grad()
-    def observe(self, obs: Any, action: Any = None) -> np.ndarray:
+    def observe(self, obs: Any, action: Any = None, noise: Tensor | None = None) -> np.ndarray:
         """Return the features `[F]` after an observation in env units.
 
         Args:
             obs: what the env shows.
             action: the action in env units that led there; None begins an episode.
+            noise: `[noise_dim]` standard normal; zeros, the posterior's mean, if None.
         """
         model = self.model
         if action is None or self.state is None:
@@ -46,6 +79,6 @@ class Filter:
             encoded.to(device),
             encode_obs(model.observation_space, batch, device),
             torch.tensor([action is None], device=device),
-            torch.zeros(1, model.noise_dim, device=device),
+            torch.zeros(1, model.noise_dim, device=device) if noise is None else noise[None].to(device),
         )
         return model.features(self.state)[0].cpu().numpy()

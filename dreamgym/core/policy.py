@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,11 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
 from dreamgym.core.codec import action_dim, decode_action
+from dreamgym.core.perceptron import ACTIVATIONS as ACTIVATIONS  # bridges look here for it
+from dreamgym.core.perceptron import make_perceptron
 from dreamgym.core.spaces import space_from_json, space_to_json
 from dreamgym.errors import CorruptDream, ForeignDream, InvalidArgument, PolicyMismatch
 
-ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU, "silu": nn.SiLU}
 OUTPUTS = ("clip", "tanh")
 
 
@@ -32,7 +32,9 @@ class PolicyConfig:
     hidden: tuple[int, ...] = ()
     """Widths of the hidden layers; none makes a linear policy."""
     activation: str = "tanh"
-    """Of the hidden layers: tanh, relu or silu."""
+    """Of the hidden layers: tanh, relu, elu or silu."""
+    norm: str = "none"
+    """Of the hidden layers, before the activation: none, layer or rms."""
     output: str = "clip"
     """How numbers become a Box action: "clip" to its bounds, or "tanh" stretched over them. Discrete: the largest."""
     dream: str = ""
@@ -49,24 +51,20 @@ class Policy(nn.Module):
         action_space: of the env.
 
     Raises:
-        InvalidArgument: if the activation or output is unknown, or `"tanh"` has no bounds to stretch over.
+        InvalidArgument: if the activation, norm or output is unknown, or `"tanh"` has no bounds to stretch over.
     """
 
     def __init__(self, config: PolicyConfig, action_space: Space[Any]) -> None:
         super().__init__()
-        if config.activation not in ACTIVATIONS:
-            raise InvalidArgument(f"activation is {config.activation!r}; expected one of {', '.join(ACTIVATIONS)}.")
         if config.output not in OUTPUTS:
             raise InvalidArgument(f"output is {config.output!r}; expected one of {', '.join(OUTPUTS)}.")
         if config.output == "tanh" and isinstance(action_space, spaces.Box) and not action_space.is_bounded():
             raise InvalidArgument(f"output is 'tanh', which needs bounds; {action_space} has none. Use 'clip'.")
         self.config = config
         self.action_space = action_space
-        widths = [config.input_dim, *config.hidden]
-        layers: list[nn.Module] = []
-        for fan_in, fan_out in pairwise(widths):
-            layers += [nn.Linear(fan_in, fan_out), ACTIVATIONS[config.activation]()]
-        self.net = nn.Sequential(*layers, nn.Linear(widths[-1], action_dim(action_space)))
+        self.net = make_perceptron(
+            config.input_dim, action_dim(action_space), config.hidden, config.activation, config.norm
+        )
 
     def forward(self, features: Tensor) -> Tensor:
         """Return `[B, A]` the raw outputs: preferences of a Discrete space, numbers yet to be bounded of a Box."""

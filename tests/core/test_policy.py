@@ -59,7 +59,7 @@ def test_the_papers_controller_has_867_weights():
 
 
 def test_settings_that_do_not_exist_are_refused_by_their_name():
-    with pytest.raises(InvalidArgument, match="activation is 'gelu'; expected one of tanh, relu, silu"):
+    with pytest.raises(InvalidArgument, match="activation is 'gelu'; expected one of tanh, relu, elu, silu"):
         policy(activation="gelu")
     with pytest.raises(InvalidArgument, match="output is 'sigmoid'; expected one of clip, tanh"):
         policy(output="sigmoid")
