@@ -17,7 +17,8 @@ import torch
 import tyro
 from stable_baselines3.common.vec_env import VecEnv
 
-from dreamgym.bridges.sb3 import PPOConfig, export_policy, learn_ppo, train_ppo
+from dreamgym.bridges.sb3 import export_policy
+from dreamgym.bridges.sb3_ppo import PPOConfig, learn_ppo, train_ppo
 from dreamgym.core.codec import encode_action, encode_obs
 from dreamgym.core.tree import where
 from dreamgym.envs.twin import real_id

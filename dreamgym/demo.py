@@ -16,7 +16,8 @@ import torch
 from stable_baselines3 import PPO
 from tqdm import tqdm
 
-from dreamgym.bridges.sb3 import Progress, export_policy, train_ppo
+from dreamgym.bridges.sb3 import export_policy
+from dreamgym.bridges.sb3_ppo import Progress, train_ppo
 from dreamgym.core.wrapper import WrapSpec
 from dreamgym.envs.twin import make_real
 from dreamgym.envs.vector_env import DreamVectorEnv, render_fps

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from dreamgym.bridges.sb3 import PPOConfig, export_policy, train_ppo
+from dreamgym.bridges.sb3 import export_policy
+from dreamgym.bridges.sb3_ppo import PPOConfig, train_ppo
 from dreamgym.core.model import StageConfig
 from dreamgym.core.starts import make_start_bank
 from dreamgym.core.wrapper import WrapSpec

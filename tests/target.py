@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from dreamgym.core.model import Obs, Transition, WorldModel
 from dreamgym.core.starts import StartBank
+from dreamgym.hub import LoadedDream
 
 GAIN, SHIFT = 1.5, -0.5
 
@@ -71,3 +73,9 @@ class ToyDream:
     )
     name: str = "Target-v0"
     model_sha256: str = "5ha"
+
+
+def target(**kwargs: Any) -> LoadedDream:
+    """Return a `TargetWorld` with these arguments as a dream for the env shells."""
+    toy = ToyDream(TargetWorld(**kwargs))
+    return LoadedDream(toy.model, toy.starts, {"id": toy.name, "files": {"weights.safetensors": toy.model_sha256}})

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tiny import dodge_episode, save_tiny_dream
 
-from dreamgym.bridges.sb3 import PPOConfig
+from dreamgym.bridges.sb3_ppo import PPOConfig
 from dreamgym.core.model import StageConfig
 from dreamgym.data import Dataset, DatasetWriter
 from dreamgym.hub import load, load_policy

@@ -1,10 +1,8 @@
-"""Stable-Baselines3: a dream as its `VecEnv`, PPO inside a dream, and its policies as dreamgym's."""
+"""Stable-Baselines3: a dream as its `VecEnv`, and its policies as dreamgym's."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +10,10 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
-from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import FlattenExtractor
-from stable_baselines3.common.utils import safe_mean
-from stable_baselines3.common.vec_env import VecEnv, VecMonitor
+from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.dqn.policies import DQNPolicy
 from stable_baselines3.sac.policies import SACPolicy
 from torch import Tensor, nn
@@ -26,7 +21,6 @@ from torch import Tensor, nn
 from dreamgym.core.codec import check_action, encode_action
 from dreamgym.core.policy import ACTIVATIONS, Policy, PolicyConfig, check_policy, save_policy
 from dreamgym.core.tree import gather
-from dreamgym.core.wrapper import WrapSpec
 from dreamgym.envs.open import Model, open_dream
 from dreamgym.envs.simulator import parse_autoreset_mode
 from dreamgym.envs.vector_env import DreamVectorEnv
@@ -221,181 +215,3 @@ def _perceptron(policy: Any) -> tuple[list[Any], str]:
         f"a {kind.__name__} cannot be exported; expected 'MlpPolicy' of PPO, A2C, SAC or DQN without pictures, memory "
         "or squashed state-dependent exploration."
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class PPOConfig:
-    """How PPO learns in a dream; the defaults drove CarRacing."""
-
-    rollout: int = 32
-    """Decisions of a lane between two updates."""
-    hidden: tuple[int, ...] = (128, 128)
-    """Widths of the hidden layers of policy and value."""
-    activation: str = "tanh"
-    """Of the hidden layers: tanh, relu or silu."""
-    gamma: float = 0.98
-    """Discount a decision."""
-    gae_lambda: float = 0.95
-    """Of generalised advantage estimation."""
-    epochs: int = 3
-    """Passes over a rollout."""
-    minibatch: int = 2048
-    """Decisions; must divide lanes * rollout if it is smaller."""
-    clip: float = 0.2
-    """Of the probability ratio."""
-    learning_rate: float = 4e-4
-    """Adam's."""
-    entropy: float = 2e-3
-    """Weight of the entropy bonus."""
-    log_std_init: float = -1.0
-    """Log of the first standard deviation of a Box action, env units."""
-    log_std_floor: float = -1.8
-    """Exploration never falls below it: a policy that stops exploring settles on the model's errors."""
-    reward_scale: float = 0.1
-    """Brings the reward of a decision near 1."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where training in a dream stands after an update."""
-
-    decisions: int
-    """Of all lanes, since this training began."""
-    reward: float
-    """Mean of a decision during the last rollout, env units."""
-    episode_return: float
-    """Mean over the episodes that ended last, as many as there are lanes; NaN before the first."""
-    episode_length: float
-    """Decisions, of the same episodes."""
-    decisions_per_second: float
-    """Of the last rollout and update."""
-
-
-def train_ppo(
-    dream: Model,
-    *,
-    decisions: int,
-    lanes: int = 512,
-    horizon: int | None = 64,
-    starts: str = "all",
-    wrap: WrapSpec = (),
-    seed: int = 0,
-    config: PPOConfig | None = None,
-    algorithm: PPO | None = None,
-    progress: Callable[[PPO, Progress], object] | None = None,
-) -> tuple[PPO, list[Progress]]:
-    """Return a PPO trained inside a dream, and its learning curve.
-
-    Args:
-        dream: a registered dream's id, a folder or a `LoadedDream`.
-        decisions: of all lanes, rounded up to whole rollouts.
-        lanes: dreams in parallel.
-        horizon: decisions after which a dream begins anew; None takes the dream's time limit.
-        starts: "all" recorded situations, or only those that open an episode ("first").
-        wrap: model wrappers, e.g. `[("tent", {"peak": 4.2})]`.
-        seed: of weights, dreams and exploration.
-        config: how PPO learns.
-        algorithm: train this one further, which an earlier call returned; `config` and `seed` are then its own.
-        progress: called after each update, e.g. to write a checkpoint with `export_policy`; False ends the training.
-
-    Raises:
-        InvalidArgument: if the minibatches do not divide a rollout, or a count is not positive.
-    """
-    config = config or PPOConfig()
-    envs = DreamVecEnv(
-        dream, lanes, reward_scale=config.reward_scale, max_episode_steps=horizon, starts=starts, wrap=wrap
-    )
-    return learn_ppo(envs, decisions=decisions, seed=seed, config=config, algorithm=algorithm, progress=progress)
-
-
-def learn_ppo(
-    envs: VecEnv,
-    *,
-    decisions: int,
-    seed: int = 0,
-    config: PPOConfig | None = None,
-    algorithm: PPO | None = None,
-    progress: Callable[[PPO, Progress], object] | None = None,
-) -> tuple[PPO, list[Progress]]:
-    """Return a PPO trained in any `VecEnv`, with the options of `train_ppo`: the same agent in dream and reality.
-
-    The rewards of `envs` must come multiplied by the config's `reward_scale`.
-    """
-    config = config or PPOConfig()
-    if decisions < 1:
-        raise InvalidArgument(f"decisions is {decisions}; expected at least 1.")
-    lanes = envs.num_envs
-    rollout = lanes * config.rollout
-    minibatch = min(config.minibatch, rollout)
-    if rollout % minibatch:
-        raise InvalidArgument(
-            f"minibatch is {minibatch}, which does not divide {lanes} lanes * {config.rollout} steps = {rollout}; "
-            "choose one that does."
-        )
-    envs = VecMonitor(envs)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # on shared cores more threads make small batches slower, not faster
-    try:
-        if algorithm is None:
-            widths = list(config.hidden)
-            algorithm = PPO(
-                "MlpPolicy", envs, config.learning_rate, config.rollout, minibatch, config.epochs,
-                gamma=config.gamma, gae_lambda=config.gae_lambda, clip_range=config.clip, ent_coef=config.entropy,
-                policy_kwargs={
-                    "net_arch": {"pi": widths, "vf": widths},
-                    "activation_fn": ACTIVATIONS[config.activation],
-                    "log_std_init": config.log_std_init,
-                },
-                stats_window_size=lanes, seed=seed, device="cpu",
-            )  # fmt: skip
-        else:
-            algorithm.set_env(envs)
-        watch = _Watch(config, progress)
-        algorithm.learn(decisions, watch)
-    finally:
-        torch.set_num_threads(threads)
-    return algorithm, watch.curve
-
-
-class _Watch(BaseCallback):
-    """Keeps exploration above its floor and tells how training goes."""
-
-    model: PPO
-
-    def __init__(self, config: PPOConfig, progress: Callable[[PPO, Progress], object] | None) -> None:
-        super().__init__()
-        self.config, self.progress = config, progress
-        self.curve: list[Progress] = []
-        self._rewards: list[float] = []
-        self._since = time.perf_counter()
-        self._proceed = True
-
-    def _on_rollout_start(self) -> None:
-        self._after_update()
-
-    def _on_step(self) -> bool:
-        self._rewards.append(float(self.locals["rewards"].mean()))
-        return self._proceed
-
-    def _on_training_end(self) -> None:
-        self._after_update()
-
-    def _after_update(self) -> None:
-        log_std = getattr(self.model.policy, "log_std", None)  # a Discrete action has none
-        if log_std is not None:
-            log_std.data.clamp_(min=self.config.log_std_floor)
-        if len(self._rewards) < self.config.rollout:
-            return
-        now, scale = time.perf_counter(), self.config.reward_scale
-        ended: Any = self.model.ep_info_buffer
-        row = Progress(
-            decisions=self.num_timesteps,
-            reward=float(np.mean(self._rewards)) / scale,
-            episode_return=float(safe_mean([episode["r"] for episode in ended])) / scale,
-            episode_length=float(safe_mean([episode["l"] for episode in ended])),
-            decisions_per_second=len(self._rewards) * self.training_env.num_envs / (now - self._since),
-        )
-        self._rewards, self._since = [], now
-        self.curve.append(row)
-        if self.progress is not None:
-            self._proceed = self.progress(self.model, row) is not False

@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal
 import tyro
 from tqdm import tqdm
 
-from dreamgym.bridges.sb3 import PPOConfig, Progress, export_policy, train_ppo
+from dreamgym.bridges.sb3 import export_policy
+from dreamgym.bridges.sb3_ppo import PPOConfig, Progress, train_ppo
 from dreamgym.core.policy import Policy, save_policy
 from dreamgym.core.wrapper import WrapSpec
 from dreamgym.errors import InvalidArgument
