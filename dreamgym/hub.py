@@ -72,7 +72,8 @@ class LoadedDream:
 
     def to(self, device: torch.device | str) -> LoadedDream:
         """Return the dream on a device; the weights are shared where they lie there already."""
-        if torch.device(device).type == "cpu" or not isinstance(self.model, torch.nn.Module):
+        there = torch.empty(0, device=device).device  # "cuda" names a device that depends on the process
+        if self.starts.is_first.device == there or not isinstance(self.model, torch.nn.Module):
             return self
         model = copy.deepcopy(self.model).to(device).eval()
         return LoadedDream(model, self.starts.to(device), self.card, self.folder)

@@ -477,6 +477,7 @@ def test_a_dream_that_is_moved_leaves_the_original_where_it_was(folder):
         assert moved.model.tick.device.type == moved.starts.states.t.device.type == "meta"
         assert dream.model.tick.device.type == dream.starts.states.t.device.type == "cpu"
         assert dream.to("cpu") is dream
+        assert moved.to("meta") is moved
 
 
 def test_the_name_of_a_dream_is_its_id_its_folder_or_its_class(tmp_path):

@@ -168,8 +168,8 @@ def _decode(space: Space[Any], x: Tensor) -> Tensor:
         x = x.unflatten(1, space.shape) if space.shape else x.squeeze(1)
         dtype = torch.from_numpy(np.empty(0, space.dtype)).dtype
         x = x if dtype == torch.float32 else x.double()  # float32 would round the bounds themselves
-        low, high = (torch.as_tensor(bound, device=x.device, dtype=x.dtype) for bound in (space.low, space.high))
-        x = torch.minimum(torch.maximum(x, low), high)
+        low, high = _bounds(space.low.tobytes(), space.high.tobytes(), space.low.dtype.str, x.dtype, x.device)
+        x = torch.minimum(torch.maximum(x, low.view(space.shape)), high.view(space.shape))
         return x.to(dtype) if dtype.is_floating_point else x.round().to(dtype)
     raise UnsupportedSpace(f"space {space} is not supported; expected a Box, a Discrete, or a Dict of these.")
 
@@ -196,6 +196,14 @@ def _limits(low: bytes, high: bytes, shape: tuple[int, ...]) -> tuple[Tensor, Te
     """Return the bounds of a float32 Box as tensors, infinite ones as the largest finite numbers."""
     lowest, highest = (np.nan_to_num(np.frombuffer(side, np.float32).reshape(shape)) for side in (low, high))
     return torch.from_numpy(lowest), torch.from_numpy(highest)
+
+
+@lru_cache(maxsize=16)
+def _bounds(low: bytes, high: bytes, stored: str, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return the bounds of a Box, flat, on a device; a captured graph must not copy them there at every step."""
+    with torch.inference_mode(False):  # they outlive the caller's mode
+        low_, high_ = (torch.from_numpy(np.frombuffer(side, stored).copy()).to(device, dtype) for side in (low, high))
+    return low_, high_
 
 
 def _range(space: Space[Any]) -> tuple[Any, Any]:

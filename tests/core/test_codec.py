@@ -8,6 +8,7 @@ import pytest
 import torch
 from gymnasium import spaces
 from oracle import counting_starts, counting_world
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from dreamgym.core.codec import action_dim, check_action, decode_action, decode_obs, encode_action, encode_obs
 from dreamgym.errors import InvalidAction, InvalidActionType, InvalidObservation, UnsupportedSpace
@@ -79,6 +80,23 @@ def test_what_is_decoded_lies_in_the_space_even_at_and_beyond_its_bounds(name):
     for bound in (space.low, space.high, space.low - 1.0, space.high + 1.0):
         encoded = torch.as_tensor(bound, dtype=torch.float32)[None]
         assert space.contains(decode_obs(space, encoded)[0].numpy())
+
+
+def test_the_bounds_of_a_space_are_copied_to_the_device_only_once():
+    class Copies(TorchDispatchMode):
+        count = 0
+
+        def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+            self.count += operator is torch.ops.aten._to_copy.default
+            return operator(*args, **(kwargs or {}))
+
+    space = spaces.Box(-1, np.arange(7, dtype=np.float32), dtype=np.float32)
+    counts = []
+    for _ in range(2):
+        with Copies() as copies:
+            decode_obs(space, torch.zeros(3, 7, device="meta"))
+        counts.append(copies.count)
+    assert counts[0] > 0 == counts[1]
 
 
 def test_a_dict_survives_part_by_part():
