@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
@@ -269,3 +270,9 @@ def _check(config: Config) -> None:
             )
     if config.blocks and config.deter_dim % config.blocks:
         raise InvalidArgument(f"deter_dim is {config.deter_dim}; expected a multiple of the {config.blocks} blocks.")
+    if config.reward_members < 1:
+        raise InvalidArgument(f"reward_members is {config.reward_members}; expected at least 1 head.")
+    if not 0 < config.reward_scale < math.inf:
+        raise InvalidArgument(f"reward_scale is {config.reward_scale}; expected a finite number above 0.")
+    if not 0 <= config.unimix < 1:
+        raise InvalidArgument(f"unimix is {config.unimix}; expected a share in [0, 1).")

@@ -405,6 +405,9 @@ def test_every_variant_of_the_papers_has_finite_losses_and_gradients(preset):
         ({"conv_norm": "batch"}, r"conv_norm is 'batch'; expected one of 'none', 'layer', 'rms'\."),
         ({"gates_norm": "batch"}, r"gates_norm is 'batch'; expected one of None, 'none', 'layer', 'rms'\."),
         ({"blocks": 3}, r"deter_dim is 8; expected a multiple of the 3 blocks\."),
+        ({"reward_members": 0}, r"reward_members is 0; expected at least 1 head\."),
+        ({"reward_scale": 0.0}, r"reward_scale is 0\.0; expected a finite number above 0\."),
+        ({"unimix": 1.0}, r"unimix is 1\.0; expected a share in \[0, 1\)\."),
     ],
 )
 def test_a_config_that_names_what_does_not_exist_is_refused(change, text):
