@@ -34,6 +34,31 @@ def test_a_policy_acts_the_same_after_a_round_trip(space, output, activation, tm
     assert list((tmp_path / "deep").iterdir()) == [tmp_path / "deep" / "p.safetensors"]
 
 
+@pytest.mark.parametrize("norm", ["layer", "rms"])
+def test_a_normalised_policy_is_blind_to_the_scale_of_its_first_layer_and_is_read_back(norm, tmp_path):
+    before = policy(norm=norm, activation="silu")
+    with torch.no_grad():
+        before.net[0].weight.mul_(1000)
+        before.net[0].bias.zero_()
+    features = torch.randn(6, 5)
+    assert torch.allclose(before(features), before(10 * features), atol=1e-4)
+    after = load_policy(save_policy(before, tmp_path / "p.safetensors"))
+    assert torch.equal(before.act(features), after.act(features))
+
+
+def test_a_file_from_before_there_were_norms_is_read(tmp_path):
+    before = policy()
+    path = save_policy(before, tmp_path / "p.safetensors")
+
+    def forget(header, weights):
+        config = json.loads(header["config"])
+        del config["norm"]
+        header["config"] = json.dumps(config)
+
+    rewrite(path, forget)
+    assert load_policy(path).config == before.config
+
+
 @pytest.mark.parametrize("space", [STEER, KEYS, spaces.Box(-0.1, 0.1, (2, 2), np.float64)], ids=str)
 @pytest.mark.parametrize("output", ["clip", "tanh"])
 def test_every_action_lies_in_the_space(space, output):
@@ -61,6 +86,8 @@ def test_the_papers_controller_has_867_weights():
 def test_settings_that_do_not_exist_are_refused_by_their_name():
     with pytest.raises(InvalidArgument, match="activation is 'gelu'; expected one of tanh, relu, elu, silu"):
         policy(activation="gelu")
+    with pytest.raises(InvalidArgument, match="norm is 'batch'; expected one of none, layer, rms"):
+        policy(norm="batch")
     with pytest.raises(InvalidArgument, match="output is 'sigmoid'; expected one of clip, tanh"):
         policy(output="sigmoid")
     with pytest.raises(InvalidArgument, match=r"output is 'tanh', which needs bounds; .*Box\(-inf, inf.* has none"):
