@@ -13,12 +13,15 @@ from typing import Annotated, Any, Literal
 
 import torch
 import tyro
+from gymnasium import spaces
 
 import dreamgym
 from dreamgym.agents.dreamer_config import DreamerConfig, dreamer_v1, dreamer_v2, dreamer_v3
 from dreamgym.cli.train import _peek
+from dreamgym.core.spaces import is_image
 from dreamgym.errors import UnknownName
 from dreamgym.online import OnlineConfig, train_online
+from dreamgym.online.run import make_env
 from dreamgym.registry import MODELS
 
 VARIANTS: dict[str, Callable[[], DreamerConfig]] = {
@@ -31,7 +34,7 @@ VARIANTS: dict[str, Callable[[], DreamerConfig]] = {
 SMALL: dict[str, dict[str, Any]] = {
     "rssm": {"deter_dim": 128, "hidden_dim": 128, "groups": 8, "classes": 8, "reconstruction_weight": 50.0}
 }
-"""What differs from a family's own defaults: for vectors, on one core."""
+"""What differs from a family's own defaults where there are no pictures, on one core."""
 
 
 @dataclass(kw_only=True)
@@ -89,7 +92,7 @@ def parse(arguments: Sequence[str]) -> Any:
     family, variant = _peek(arguments, "--model") or "rssm", _peek(arguments, "--variant") or "small"
     if variant not in VARIANTS:
         raise UnknownName("variant", variant, VARIANTS)
-    config: Any = MODELS.load(family).config_class(**SMALL.get(family, {}))
+    config = default_model(family, _peek(arguments, "--env"))
     fields: list[Any] = [
         ("config", Annotated[type(config), tyro.conf.arg(name="model")], field(default=config)),
         ("agent", DreamerConfig, field(default=VARIANTS[variant]())),
@@ -99,3 +102,18 @@ def parse(arguments: Sequence[str]) -> Any:
         options, prog="dreamgym dreamer", description=inspect.cleandoc(str(DreamerOptions.__doc__)),
         args=list(arguments),
     )  # fmt: skip
+
+
+def default_model(family: str, env: str | None) -> Any:
+    """Return the config of a family of world models, small if an env (a Gymnasium id) shows no pictures.
+
+    Raises:
+        UnknownName: if there is no such family.
+    """
+    config_class = MODELS.load(family).config_class
+    if env is not None:
+        with make_env(env) as made:
+            seen = made.observation_space
+        if any(is_image(part) for part in (seen.values() if isinstance(seen, spaces.Dict) else [seen])):
+            return config_class()
+    return config_class(**SMALL.get(family, {}))

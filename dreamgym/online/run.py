@@ -100,7 +100,11 @@ def train_online(
     num_threads = torch.get_num_threads()
     torch.set_num_threads(config.threads)
     try:
-        with torch.random.fork_rng([device] if device.type == "cuda" else []), _made(env) as real, _made(env) as other:
+        with (
+            torch.random.fork_rng([device] if device.type == "cuda" else []),
+            make_env(env) as real,
+            make_env(env) as other,
+        ):
             torch.manual_seed(derive_seed(config.seed, "weights", 0))
             fields = {} if model is None else asdict(model)
             world = build_model(family, fields, real.observation_space, real.action_space).to(device).eval()
@@ -344,7 +348,8 @@ class _Driver:
 
 
 @contextmanager
-def _made(env: str) -> Iterator[gym.Env[Any, Any]]:
+def make_env(env: str) -> Iterator[gym.Env[Any, Any]]:
+    """Make the env that an id or `"module:function"` names, and close it."""
     made: gym.Env[Any, Any] = import_target(env)() if is_function(env) else gym.make(env)
     try:
         yield made

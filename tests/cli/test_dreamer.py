@@ -10,6 +10,7 @@ from dreamgym.agents.dreamer_config import dreamer_v1, dreamer_v2
 from dreamgym.cli import commands as cli
 from dreamgym.cli.dreamer import VARIANTS, parse
 from dreamgym.errors import UnknownName
+from dreamgym.models.rssm import Config
 
 SMALL = shlex.split(
     "--model.deter-dim 8 --model.hidden-dim 8 --model.groups 2 --model.classes 3 --agent.hidden 8 --agent.horizon 3 "
@@ -39,6 +40,7 @@ def test_a_variant_brings_its_papers_defaults_and_options_change_them():
     assert parse([*given, "--variant=v2", "--agent.gamma", "0.5"]).agent == dreamer_v2(gamma=0.5)
     assert parse([*given, "--variant", "v2_continuous"]).agent == dreamer_v2(discrete=False)
     assert parse(given).config.deter_dim == 128
+    assert parse(["--env", "Dodge-v0", "--out", "x"]).config == Config()
     assert parse([*given, "--starts-per-update", "7"]).run.starts_per_update == 7
 
 

@@ -1,0 +1,195 @@
+"""Dreamer beside Stable-Baselines3's PPO and SAC or DQN in the same real environments: score over real steps.
+
+    python benchmarks/dreamer_curves.py --envs CartPole-v1 Pendulum-v1 --seeds 0 1 2 --out runs/curves
+
+Takes about half an hour for each run of Dreamer with vectors on one free core. Started again, it goes on where it was
+stopped. Writes curves.csv and curves.png, and prints the real steps that each needed to a score and their ratio.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+import tyro
+from stable_baselines3 import DQN, PPO, SAC
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.env_util import make_vec_env
+
+import dreamgym  # noqa: F401
+from dreamgym.cli.dreamer import default_model
+from dreamgym.core.spaces import is_image
+from dreamgym.online import OnlineConfig, train_online
+from dreamgym.training.log import read_log
+
+SCORES = {"CartPole-v1": 450.0, "Pendulum-v1": -250.0, "Dodge-v0": 100.0, "HalfCheetah-v5": 2000.0, "Hopper-v5": 1000.0}
+"""What has to be reached, unless --score says otherwise."""
+ZOO: dict[tuple[str, str], tuple[int, dict[str, Any]]] = {  # (envs, options), after the RL Baselines3 Zoo
+    ("CartPole-v1", "ppo"): (8, {"n_steps": 32, "batch_size": 256, "gae_lambda": 0.8, "gamma": 0.98, "n_epochs": 20,
+                                 "learning_rate": 1e-3}),
+    ("CartPole-v1", "dqn"): (1, {"learning_rate": 2.3e-3, "batch_size": 64, "learning_starts": 1000,
+                                 "target_update_interval": 10, "train_freq": 256, "gradient_steps": 128,
+                                 "exploration_fraction": 0.16, "exploration_final_eps": 0.04,
+                                 "policy_kwargs": {"net_arch": [256, 256]}}),
+    ("Pendulum-v1", "ppo"): (4, {"n_steps": 1024, "gamma": 0.9, "learning_rate": 1e-3, "use_sde": True,
+                                 "sde_sample_freq": 4}),
+    ("Pendulum-v1", "sac"): (1, {"learning_rate": 1e-3}),
+    ("Dodge-v0", "ppo"): (8, {"n_steps": 128, "batch_size": 256, "n_epochs": 4, "ent_coef": 0.01,
+                              "learning_rate": 2.5e-4, "gamma": 0.97}),
+    ("Dodge-v0", "dqn"): (1, {"learning_rate": 1e-4, "buffer_size": 50_000, "learning_starts": 1000, "gamma": 0.97,
+                              "target_update_interval": 1000, "exploration_final_eps": 0.02}),
+}  # fmt: skip
+ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"ppo": PPO, "sac": SAC, "dqn": DQN}
+COLOURS = {"dreamer": "#c44e52", "ppo": "#4c72b0", "sac": "#55a868", "dqn": "#55a868"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Dreamer beside Stable-Baselines3, in real steps."""
+
+    envs: tuple[str, ...] = ("CartPole-v1", "Pendulum-v1", "Dodge-v0")
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Of training."""
+    out: Path = Path("runs/curves")
+    score: float | None = None
+    """To be reached in every env; by default each env's own."""
+    baseline_factor: int = 10
+    """Real steps of the baselines, in those of Dreamer: more, so that the ratio can be told."""
+    baselines: bool = True
+    run: OnlineConfig = field(default_factory=OnlineConfig)
+    """Of Dreamer; the baselines are evaluated as often, on the same seeds."""
+
+
+Curve = list[tuple[int, float]]
+"""Real steps and the mean return of the evaluation after them."""
+
+
+class Evaluation(BaseCallback):
+    """Scores the deterministic policy on fixed seeds."""
+
+    def __init__(self, env: str, run: OnlineConfig) -> None:
+        super().__init__()
+        self.env, self.run, self.curve = gym.make(env), run, Curve()
+
+    def _on_step(self) -> bool:
+        before, every = self.curve[-1][0] if self.curve else 0, self.run.eval_every
+        if self.num_timesteps // every > before // every:
+            returns = [self._play(i) for i in range(self.run.eval_episodes)]
+            self.curve.append((self.num_timesteps, float(np.mean(returns))))
+        return True
+
+    def _play(self, i: int) -> float:
+        obs, _ = self.env.reset(seed=self.run.eval_seed + i)
+        total, over = 0.0, False
+        while not over:
+            obs, reward, terminated, truncated, _ = self.env.step(self.model.predict(obs, deterministic=True)[0])
+            total, over = total + float(reward), terminated or truncated
+        return total
+
+
+def dreamer(env: str, seed: int, options: Options) -> Curve:
+    """Return the curve of a Dreamer, whose run is kept beside it."""
+    out = options.out / env / f"dreamer-{seed}"
+    train_online(env, out, model=default_model("rssm", env), config=replace(options.run, seed=seed))
+    log = read_log(out / "training" / "logs" / "online.csv")
+    return [(int(step), mean) for step, mean in zip(log["step"], log["evaluation"], strict=True) if mean is not None]
+
+
+def baseline(name: str, env: str, seed: int, options: Options) -> Curve:
+    """Return the curve of one of SB3's algorithms."""
+    num_envs, settings = ZOO.get((env, name), (1, {}))
+    envs = make_vec_env(env, num_envs, seed=seed)
+    policy = "CnnPolicy" if is_image(envs.observation_space) else "MlpPolicy"
+    callback = Evaluation(env, options.run)
+    algorithm = ALGORITHMS[name](policy, envs, seed=seed, device="cpu", **settings)
+    algorithm.learn(options.run.steps * options.baseline_factor, callback=callback)
+    return callback.curve
+
+
+def kept(path: Path, make: Any) -> Curve:
+    """Return the curve in a file, or make and write it."""
+    if not path.exists():
+        curve = make()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "w", newline="") as file:
+            csv.writer(file).writerows([("steps", "return"), *curve])
+    with open(path, newline="") as file:
+        return [(int(steps), float(mean)) for steps, mean in list(csv.reader(file))[1:]]
+
+
+def steps_to(curve: Curve, score: float) -> float:
+    """Return the real steps of the first evaluation that reached a score; infinity if none did."""
+    return next((steps for steps, mean in curve if mean >= score), float("inf"))
+
+
+def tell(name: str, curves: Sequence[Curve], score: float) -> float:
+    """Print and return the median of the real steps that the seeds needed."""
+    needed = [steps_to(curve, score) for curve in curves]
+    tested = max(curve[-1][0] for curve in curves)
+    words = ", ".join(f"{n:,.0f}" if n < float("inf") else f"> {tested:,}" for n in needed)
+    best = ", ".join(f"{max(mean for _, mean in curve):.0f}" for curve in curves)
+    print(f"  {name:8} real steps to {score:g}: {words}; best evaluation: {best}", flush=True)
+    return float(np.median(needed))
+
+
+def draw(found: dict[str, dict[str, list[Curve]]], path: Path) -> None:
+    """Draw each env's curves, each seed thin and their mean thick."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5 * len(found), 4), dpi=150, layout="constrained")
+    for axes, (env, by_name) in zip(figure.subplots(1, len(found), squeeze=False)[0], found.items(), strict=True):
+        for name, curves in by_name.items():
+            for i, curve in enumerate(curves):
+                steps, means = zip(*curve, strict=True)
+                axes.plot(steps, means, color=COLOURS[name], linewidth=1.5, alpha=0.7, label=None if i else name)
+        axes.set_title(env, loc="left")
+        axes.set_xscale("log")
+        axes.set_xlabel("real steps")
+        axes.set_ylabel(f"mean return of {len(curves)} seeds' evaluations")
+        axes.grid(color="#e5e5e5")
+        axes.legend(frameon=False)
+    figure.savefig(path)
+
+
+def main(options: Options) -> None:
+    """Run what is missing, and print and draw everything."""
+    torch.set_num_threads(1)
+    found: dict[str, dict[str, list[Curve]]] = {}
+    for env in options.envs:
+        discrete = isinstance(gym.make(env).action_space, gym.spaces.Discrete)
+        names = ["dreamer", "ppo", "dqn" if discrete else "sac"] if options.baselines else ["dreamer"]
+        score = SCORES[env] if options.score is None else options.score
+        print(env)
+        needed: dict[str, float] = {}
+        for name in names:
+            curves = []
+            for seed in options.seeds:
+                learn = dreamer if name == "dreamer" else partial(baseline, name)
+                curves.append(kept(options.out / env / f"{name}-{seed}.csv", partial(learn, env, seed, options)))
+            found.setdefault(env, {})[name] = curves
+            needed[name] = tell(name, curves, score)
+        if len(needed) > 1:
+            best = min(steps for name, steps in needed.items() if name != "dreamer")
+            print(f"  best baseline / dreamer, medians: {best / needed['dreamer']:.1f}")
+    with open(options.out / "curves.csv", "w", newline="") as file:
+        rows = [
+            (env, name, seed, steps, mean)
+            for env, by_name in found.items()
+            for name, curves in by_name.items()
+            for seed, curve in zip(options.seeds, curves, strict=True)
+            for steps, mean in curve
+        ]
+        csv.writer(file).writerows([("env", "algorithm", "seed", "steps", "return"), *rows])
+    draw(found, options.out / "curves.png")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, config=(tyro.conf.FlagCreatePairsOff,)))
