@@ -252,7 +252,7 @@ def test_help_shows_the_values_of_a_preset(run, arguments, defaults):
 
 def test_train_takes_a_preset_and_options_that_change_it(run, data, tmp_path):
     out = tmp_path / "dream"
-    options = "--rssm.steps 2 --rssm.batch-size 2 --rssm.sequence-length 4 --starts 4 --strip-episodes 0".split()
+    options = ["--rssm.steps=2", "--rssm.batch-size=2", "--rssm.sequence-length=4", "--starts=4", "--strip-episodes=0"]
     command = ["train", "--data", data, "--out", out, "--model", "rssm", "--preset", "dreamer_v2-tiny", *options]
     status, printed, _ = run(*command, "--model.head-layers", 1, "--no-tensorboard", "--json")
     assert status == 0
