@@ -178,7 +178,13 @@ def main(options: Options) -> None:
             needed[name] = tell(name, curves, score)
         if len(needed) > 1:
             best = min(steps for name, steps in needed.items() if name != "dreamer")
-            print(f"  best baseline / dreamer, medians: {best / needed['dreamer']:.1f}")
+            more = ""
+            if best == float("inf"):  # then the ratio is at least that of what was tried
+                more, best = "> ", float(options.run.steps * options.baseline_factor)
+            ratio = best / needed["dreamer"]
+            print(
+                f"  best baseline / dreamer, medians: {f'{more}{ratio:.1f}' if ratio else 'dreamer did not reach it'}"
+            )
     with open(options.out / "curves.csv", "w", newline="") as file:
         rows = [
             (env, name, seed, steps, mean)

@@ -22,7 +22,7 @@ from dreamgym.core.policy import Policy, PolicyConfig
 from dreamgym.core.returns import lambda_returns, return_scale, update_range
 from dreamgym.core.starts import StartBank
 from dreamgym.core.two_hot import NUM_BINS, two_hot_loss, two_hot_mean
-from dreamgym.errors import InvalidArgument, InvalidModel, TrainingFailed
+from dreamgym.errors import InvalidArgument, InvalidModel
 
 CRITICS = ("two_hot", "squared")
 
@@ -101,7 +101,7 @@ class Dreamer(nn.Module):
 
         Raises:
             InvalidModel: if value gradients are wanted and the model is not differentiable.
-            TrainingFailed: if a loss is not finite.
+            TrainingFailed: if a loss or its gradient is not finite.
         """
         config = self.config
         if config.reinforce < 1 and not model.differentiable:
@@ -145,9 +145,11 @@ class Dreamer(nn.Module):
             "value": value.mean() / config.reward_scale,
             "return_scale": scale,
         }
-        self._check_finite({name: figures[name] for name in ("imagined_return", "actor_loss", "critic_loss")})
-        self._optimizers["actor"].step(actor_loss)
-        self._optimizers["critic"].step(critic_loss)
+        hoped = {"imagined_return": figures["imagined_return"]}
+        when = f"at update {int(self.num_updates) + 1} of the agent"
+        advice = "Lower actor_rate or critic_rate, or train the world model for longer first."
+        self._optimizers["actor"].step(actor_loss, {**hoped, "actor_loss": actor_loss}, when, advice)
+        self._optimizers["critic"].step(critic_loss, {"critic_loss": critic_loss}, when, advice)
         self._move_slow()
         return {name: figure.detach() for name, figure in figures.items()}
 
@@ -177,14 +179,6 @@ class Dreamer(nn.Module):
         if self.config.slow_rate > 0 and int(self.num_updates) % self.config.slow_every == 0:
             for slow, fast in zip(self.slow.parameters(), self.critic.parameters(), strict=True):
                 slow.lerp_(fast, self.config.slow_rate)
-
-    def _check_finite(self, figures: Mapping[str, Tensor]) -> None:
-        for name, figure in figures.items():
-            if not math.isfinite(float(figure.detach())):
-                raise TrainingFailed(
-                    f"{name} is {float(figure.detach())} at update {int(self.num_updates) + 1} of the agent; expected "
-                    "a finite number. Lower actor_rate or critic_rate, or train the world model for longer first."
-                )
 
     def moments(self) -> dict[str, Tensor]:
         """Return the state of both optimisers as named tensors."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
+
+from dreamgym.errors import TrainingFailed
 
 
 class ClippedAdam:
@@ -26,16 +29,29 @@ class ClippedAdam:
         self._grad_clip = grad_clip
         self._optimizer = torch.optim.Adam(self._parameters, lr=learning_rate, eps=eps, fused=True)
 
-    def step(self, loss: Tensor) -> None:
-        """Take a step down the gradient of `loss`; one that is not finite leaves the weights alone."""
+    def step(self, loss: Tensor, terms: Mapping[str, Tensor] | None = None, when: str = "", advice: str = "") -> None:
+        """Take a step down the gradient of `loss`.
+
+        Args:
+            loss: what to minimise.
+            terms: what it was computed from, for the message if something is not finite.
+            when: the rest of that message, e.g. "at update 7 of the agent", and what to do.
+            advice: see `when`.
+
+        Raises:
+            TrainingFailed: if the loss or its gradient is not finite; the weights are then those before the step.
+        """
         gradients = torch.autograd.grad(loss, self._parameters, allow_unused=True)
         for parameter, gradient in zip(self._parameters, gradients, strict=True):
             parameter.grad = None if gradient is None else gradient.contiguous()  # a sum's is one number, expanded
         norm = nn.utils.clip_grad_norm_(self._parameters, self._grad_clip)
-        if bool(norm.isfinite()):
-            self._optimizer.step()
-            # the fused step forgets to, and layers that keep values derived from their weights look at it
-            torch.autograd.graph.increment_version(self._parameters)
+        values = {**(terms or {}), "loss": loss, "the norm of the gradient": norm}
+        for name, value in zip(values, torch.stack([x.detach() for x in values.values()]).tolist(), strict=True):
+            if not math.isfinite(value):
+                raise TrainingFailed(f"{name} is {value} {when}; expected a finite number. {advice}".strip())
+        self._optimizer.step()
+        # the fused step forgets to, and layers that keep values derived from their weights look at it
+        torch.autograd.graph.increment_version(self._parameters)
         self._optimizer.zero_grad(set_to_none=True)
 
     def state(self) -> dict[str, Tensor]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +13,6 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
-from torch import Tensor
 
 from dreamgym.agents.dreamer import Dreamer
 from dreamgym.agents.dreamer_config import DreamerConfig
@@ -238,22 +236,16 @@ class _Run:
             torch.manual_seed(derive_seed(self.config.seed, "update", self.updates))
             batch = self.sampler.batch(self.updates)
             loss, terms = self.model.loss(batch, self.stage)
-            self._check_finite(float(loss.detach()), terms)
-            self.adam.step(loss)
+            when = f"at update {self.updates} of the world model, after {self.steps} real steps"
+            advice = (
+                "The last checkpoint is intact; lower learning_rate or grad_clip in a new folder. The batch: "
+                f"{'; '.join(self.sampler.sources(self.updates))}."
+            )
+            self.adam.step(loss, terms, when, advice)
             states, valid = observe_batch(self.model, batch)
             index = valid.nonzero()[:, 0]
             chosen = index[torch.randperm(len(index), device=self.device)[: self.config.starts_per_update]]
             self.sums.add({**terms, **self.agent.update(self.model, gather(states, chosen))})
-
-    def _check_finite(self, loss: float, terms: Mapping[str, Tensor]) -> None:
-        if math.isfinite(loss):
-            return
-        values = {name: float(term) for name, term in terms.items()}
-        name, value = next((item for item in values.items() if not math.isfinite(item[1])), ("loss", loss))
-        raise TrainingFailed(
-            f"{name} is {value} at update {self.updates} of the world model, after {self.steps} real steps; expected a "
-            "finite number. The last checkpoint is intact; lower learning_rate or grad_clip in a new folder."
-        )
 
     def _read(self) -> None:
         """Let the sampler know of all episodes on disk."""

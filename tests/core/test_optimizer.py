@@ -2,10 +2,12 @@
 
 import math
 
+import pytest
 import torch
 from torch import nn
 
 from dreamgym.core.optimizer import ClippedAdam
+from dreamgym.errors import TrainingFailed
 
 
 def test_a_step_changes_its_own_weights_only():
@@ -44,7 +46,11 @@ def test_an_optimiser_goes_on_where_another_one_stopped():
     assert torch.equal(one, two)
 
 
-def test_a_gradient_that_is_not_finite_leaves_the_weights_alone():
+def test_what_is_not_finite_is_named_and_leaves_the_weights_alone():
     weight = nn.Parameter(torch.zeros(2))
-    ClippedAdam([weight], 0.1, 100).step((weight * math.inf).sum())
+    adam = ClippedAdam([weight], 0.1, 100)
+    with pytest.raises(TrainingFailed, match="^reward is inf at update 3; expected a finite number. Rest.$"):
+        adam.step(weight.sum(), {"reward": torch.tensor(math.inf)}, "at update 3", "Rest.")
+    with pytest.raises(TrainingFailed, match="the norm of the gradient is inf at update 3"):
+        adam.step(weight.sqrt().sum(), {}, "at update 3")
     assert weight.tolist() == [0, 0]
