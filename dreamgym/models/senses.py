@@ -17,6 +17,7 @@ from dreamgym.core.two_hot import symexp, symlog
 from dreamgym.errors import UnsupportedSpace
 from dreamgym.models.layers import ACTIVATIONS, make_mlp, make_norm
 from dreamgym.models.packed import PackedLinear
+from dreamgym.models.sub_pixel import DoublingConv
 
 ALONE = ""
 """The name of an observation that is no Dict."""
@@ -142,7 +143,8 @@ class Decoder(nn.Module):
         total: Any = 0
         for name, x in drawn.items():
             target = symlog(given[name]) if self.log and name in self.vectors else given[name]
-            total = total + (x.float() - target).square().flatten(1).sum(1)
+            # one operator, and no axis moved: pictures lie channels last, and each pass over them counts
+            total = total + nn.functional.mse_loss(x.float(), target, reduction="none").sum(tuple(range(1, x.ndim)))
         return total
 
     def _draw(self, features: Tensor) -> dict[str, Tensor]:
@@ -180,7 +182,7 @@ class _Up(nn.Module):
         self.grow = PackedLinear(feature_dim, height * width * channels[-1] // 256)
         widths = [*reversed(channels), colours]
         self.norms = nn.ModuleList(make_norm(norm, c) for c in widths[:-1])
-        self.convs = nn.ModuleList(nn.ConvTranspose2d(i, o, 4, 2, 1) for i, o in pairwise(widths))
+        self.convs = nn.ModuleList(DoublingConv(i, o) for i, o in pairwise(widths))
         self.activation = ACTIVATIONS[activation]()
 
     def forward(self, features: Tensor) -> Tensor:

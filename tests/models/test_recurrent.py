@@ -1,5 +1,7 @@
 """Memories of recurrent state-space models against their formulas in NumPy."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -124,8 +126,9 @@ def test_a_memory_without_weights_fades_by_the_bias_of_its_update_gate(make):
     torch.testing.assert_close(gru(deter, stoch, action), deter * 0.7310585786)  # 1 - sigmoid(-1)
 
 
-def test_without_gradients_the_memory_is_the_same():
-    gru = shaken(DenseGru(STOCH, ACTION, DETER, HIDDEN, "layer", "silu"))
+@pytest.mark.parametrize("memory", [DenseGru, partial(BlockGru, blocks=3)], ids=["dense", "blocks"])
+def test_without_gradients_the_memory_is_the_same(memory):
+    gru = shaken(memory(STOCH, ACTION, DETER, HIDDEN, "layer", "silu"))
     deter, stoch, action = (torch.randn(9, width) for width in (DETER, STOCH, ACTION))
     with torch.no_grad():
         packed = gru(deter, stoch, action)
