@@ -255,7 +255,7 @@ def train_dreamer(
         dream: where to imagine; its world model does not change.
         updates: of the actor and the critic.
         starts_per_update: imagined rollouts of an update.
-        config: which Dreamer; by default the third in a size for CPUs.
+        config: which Dreamer; by default the third in a size for one core.
         starts: "all" recorded situations, or only those that open an episode ("first").
         seed: the same seed learns the same policy, on the CPU.
         agent: one to train further, in place of a new one.

@@ -15,7 +15,7 @@ class OnlineConfig:
     """Real steps in all; a finished run goes on if it is given more."""
     prefill: int = 500
     """Real steps by chance, in whole episodes, before learning begins."""
-    train_ratio: float = 512.0
+    train_ratio: float = 384.0
     """Replayed steps for each real step."""
     batch_size: int = 16
     """B, windows of an update."""
@@ -27,7 +27,7 @@ class OnlineConfig:
     """Adam's, of the world model."""
     grad_clip: float = 100.0
     """Largest norm of the gradient of the world model's weights."""
-    starts_per_update: int = 256
+    starts_per_update: int = 64
     """Imagined rollouts of an update, from posterior states of its batch, at most as many as there are."""
     max_episode_steps: int | None = None
     """Cuts longer episodes off; needed for an env without an end."""

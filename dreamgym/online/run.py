@@ -82,7 +82,7 @@ def train_online(
         out: a new folder, or that of an earlier call with the same settings.
         family: of the world model; it must be learned in one stage.
         model: the family's config; by default its own.
-        agent: which Dreamer; by default the third in a size for CPUs.
+        agent: which Dreamer; by default the third in a size for one core.
         config: everything else.
         card: what else the dream's card should say.
 

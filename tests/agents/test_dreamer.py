@@ -205,3 +205,15 @@ def test_what_an_agent_cannot_do_is_refused_by_its_value():
 def test_a_world_that_leaves_the_finite_numbers_stops_the_agent_by_name():
     with pytest.raises(TrainingFailed, match="imagined_return is nan at update 1 of the agent"):
         Dreamer(DreamerConfig(hidden=(8,)), 2, LEVER).update(Valley(LEVER, scale=float("nan")), Place(torch.zeros(2)))
+
+
+def test_the_variants_have_their_papers_settings():
+    one, two, three = dreamer_v1(), dreamer_v2(), dreamer_v3()
+    assert (one.horizon, two.horizon, three.horizon) == (15, 15, 15)
+    assert (one.gamma, two.gamma, three.gamma) == (0.99, 0.995, 0.997)
+    assert one.lambda_ == two.lambda_ == three.lambda_ == 0.95
+    assert (one.reinforce, two.reinforce, dreamer_v2(discrete=False).reinforce, three.reinforce) == (0, 1, 0, 1)
+    assert (one.entropy, two.entropy, three.entropy) == (0, 1e-3, 3e-4)
+    assert (one.actor_rate, two.actor_rate, three.actor_rate) == (8e-5, 4e-5, 3e-5)
+    assert (three.return_decay, three.return_limit, three.unimix, three.slow_rate) == (0.99, 1.0, 0.01, 0.02)
+    assert (two.slow_target, two.slow_every, three.slow_target) == (True, 100, False)
