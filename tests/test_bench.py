@@ -2,20 +2,30 @@
 
 import json
 import time
+from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import pytest
+import tiny
 import torch
+from gymnasium import spaces
 from oracle import counting_dream
 
+from dreamgym.bench.learning import imagined_speed, random_batch, training_speed
 from dreamgym.bench.report import aims, print_bench
 from dreamgym.bench.speed import bench, measure, step_products, untrained
 from dreamgym.bench.steady import drift, memory_by_lanes, memory_by_steps
 from dreamgym.cli import main
+from dreamgym.core.model import StageConfig
+from dreamgym.core.starts import StartBank
 from dreamgym.core.tree import named_leaves, to_device
 from dreamgym.envs.simulator import Simulator
 from dreamgym.envs.vector_env import DreamVectorEnv
 from dreamgym.errors import InvalidArgument
+from dreamgym.hub import LoadedDream, save_dream
+from dreamgym.models.rssm import Config, Rssm
+from dreamgym.models.vae_mdn_rnn import VaeMdnRnn
 
 EVERYTHING = {"limit", "eager", "step", "simulator", "torch", "numpy", "sb3", "pixels", "real"}
 
@@ -23,6 +33,15 @@ EVERYTHING = {"limit", "eager", "step", "simulator", "torch", "numpy", "sb3", "p
 @pytest.fixture(scope="module")
 def dream():
     return untrained()
+
+
+@pytest.fixture(scope="module")
+def recurrent():
+    """Return a dream of another family, small and untrained."""
+    config = Config(groups=2, classes=3, deter_dim=8, hidden_dim=8, channels=(2, 2, 2, 2), reward="squared")
+    pictures, wheel = spaces.Box(0, 255, (16, 16, 3), np.uint8), spaces.Box(-1, 1, (3,), np.float32)
+    model = Rssm(config, pictures, wheel).eval()
+    return LoadedDream(model, StartBank(model.initial(5), torch.ones(5, dtype=torch.bool)), {"id": "Recurrent-v0"})
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +65,18 @@ def test_ratios_are_those_of_the_rates_beside_them(figures):
 
 def test_the_products_of_a_step_are_found_in_the_order_of_use(dream):
     assert step_products(dream.model) == [(32 + 3 + 256, 4 * 256), (256, 3 * 5 * 32 + 2)]  # the LSTM, the heads
+
+
+def test_the_products_of_any_family_are_found_those_of_block_diagonal_weights_too(recurrent):
+    heads = [(8, 8), (8, 6), (14, 8), (8, 1), (14, 8), (8, 1)]  # prior, reward and ending, in some order
+    dense = step_products(recurrent.model)
+    assert dense[:2] == [(6 + 3, 8), (8 + 8, 3 * 8)]
+    assert sorted(dense[2:]) == sorted(heads)
+    config = replace(recurrent.model.config, blocks=2)
+    blocks = step_products(Rssm(config, recurrent.model.observation_space, recurrent.model.action_space))
+    assert blocks[:3] == [(8, 8), (6, 8), (3, 8)]
+    assert blocks[3:7] == [(4 + 3 * 8, 4)] * 2 + [(4, 12)] * 2
+    assert blocks[7:] == dense[2:]
 
 
 def test_measuring_takes_turns_and_gives_the_time_of_one_call():
@@ -109,6 +140,55 @@ def test_a_long_run_costs_what_a_short_one_does(dream):
     early, late = memory_by_steps(dream, lanes=4, steps=(200, 1000))
     assert late["microseconds"] < 2 * early["microseconds"]
     assert late["peak_mb"] - early["peak_mb"] < 5
+
+
+def test_every_stage_is_trained_forward_and_backward_and_pictures_in_both_precisions(dream, recurrent):
+    both, spaces = ["fp32", "bf16"], (dream.model.observation_space, dream.model.action_space)
+    small = LoadedDream(VaeMdnRnn(tiny.CONFIG, *spaces), dream.starts)
+    for loaded, expected in ((small, {"vae": both, "mdn_rnn": ["fp32"]}), (recurrent, {"rssm": both})):
+        rows = training_speed(loaded, seconds=0.001)
+        assert {row["stage"]: list(row["frames_per_second"]) for row in rows} == expected
+        assert all(rate > 0 for row in rows for rate in row["frames_per_second"].values())
+        assert all(parameter.grad is None for parameter in loaded.model.parameters())
+
+
+def test_a_batch_of_training_has_the_stages_own_size(recurrent):
+    config = StageConfig(batch_size=3, sequence_length=4)
+    batch = random_batch(recurrent.model, "rssm", config, "cpu")
+    assert batch.obs.shape == (3, 5, 3, 16, 16)
+    assert batch.action.shape == (3, 4, 3)
+    assert batch.mask.shape == batch.reward.shape == (3, 4)
+    assert 0.4 < batch.obs.mean() < 0.6
+
+
+def test_rollouts_are_imagined_with_gradients_where_any_flow(recurrent):
+    assert imagined_speed(recurrent, seconds=0.001)["steps_per_second"] > 0
+    stiff = counting_dream()
+    stiff.model.differentiable = False
+    assert imagined_speed(stiff, seconds=0.001) is None
+    assert training_speed(stiff) == []
+
+
+def test_a_folder_is_measured_like_any_dream_and_its_training_is_printed(recurrent, tmp_path, capsys):
+    folder = save_dream(tmp_path / "night", recurrent.model, recurrent.starts, {"id": "Recurrent-v0"})
+    with pytest.raises(SystemExit, match="0"):
+        main(["bench", str(folder), "--lanes", "2", "--seconds", "0.001", "--training", "--json"])
+    figures = json.loads(capsys.readouterr().out)
+    assert (figures["dream"], figures["family"]) == ("Recurrent-v0", "Rssm")
+    print_bench(figures)
+    printed = capsys.readouterr().out
+    assert f"bf16 {figures['training'][0]['frames_per_second']['bf16']:,.0f}" in printed
+    assert f"256 rollouts of 15 steps: {figures['imagined']['steps_per_second']:,.0f}" in printed
+
+
+def test_another_family_has_aims_of_its_own(figures):
+    row = {"lanes": 1, "of_limit": {"step": 0.1}, "of_real": {}, "steps_per_second": {"pixels": 51.0}}
+    many = {**row, "lanes": 256, "of_limit": {"step": 0.6}}
+    training = [{"stage": "rssm", "frames_per_second": {"fp32": 800.0, "bf16": 1100.0}}]
+    found = aims({**figures, "family": "Rssm", "rows": [row, many], "training": training})
+    assert [(aim["aim"], aim["reached"], aim["met"]) for aim in found] == [
+        (0.5, 0.6, True), (50, 51.0, True), (1200, 1100.0, False)
+    ]  # fmt: skip
 
 
 def test_drift_is_nothing_without_reduction_and_small_with_it(dream):

@@ -24,12 +24,23 @@ TITLES = {
 
 
 def aims(figures: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the aims that were set for the 2018 CarRacing model on one thread, with the worst that was reached."""
+    """Return the aims that were set for CarRacing's models on one thread, with the worst that was reached."""
     if figures["real"] != "CarRacing64-v0" or figures["device"] != "cpu":
         return []
     many = [row for row in figures["rows"] if row["lanes"] >= 256]
     rows = {row["lanes"]: row for row in figures["rows"]}
-    listed: list[tuple[str, float, list[Any], Callable[[Any], float | None]]] = [
+    listed: list[tuple[str, float, list[Any], Callable[[Any], float | None]]]
+    listed = _rssm_aims(figures, many, rows) if figures["family"] == "Rssm" else _paper_aims(many, rows)
+    found = []
+    for what, aim, among, ratio in listed:
+        reached = [value for row in among if (value := ratio(row)) is not None]
+        if reached:
+            found.append({"what": what, "aim": aim, "reached": min(reached), "met": min(reached) >= aim})
+    return found
+
+
+def _paper_aims(many: list[Any], rows: dict[int, Any]) -> list[tuple[str, float, list[Any], Any]]:
+    return [
         ("step / bare products, 256 lanes and more", 1.3, many, lambda row: row["of_limit"]["step"]),
         ("env torch / step, 256 lanes and more", 0.85, many, lambda row: _ratio(row, "torch", "step")),
         ("env torch / real env, 256 lanes and more", 300, many, lambda row: row["of_real"].get("torch")),
@@ -38,12 +49,15 @@ def aims(figures: dict[str, Any]) -> list[dict[str, Any]]:
         ("pixels / real env, one lane", 3, _some(rows, 1), lambda row: row["of_real"].get("pixels")),
         ("step / plain eager, one lane", 1.5, _some(rows, 1), lambda row: _ratio(row, "step", "eager")),
     ]
-    found = []
-    for what, aim, among, ratio in listed:
-        reached = [value for row in among if (value := ratio(row)) is not None]
-        if reached:
-            found.append({"what": what, "aim": aim, "reached": min(reached), "met": min(reached) >= aim})
-    return found
+
+
+def _rssm_aims(figures: Any, many: list[Any], rows: dict[int, Any]) -> list[tuple[str, float, list[Any], Any]]:
+    training = figures.get("training", [])
+    return [
+        ("step / bare products, 256 lanes and more", 0.5, many, lambda row: row["of_limit"]["step"]),
+        ("pictures a second, one lane", 50, _some(rows, 1), lambda row: row["steps_per_second"].get("pixels")),
+        ("training frames a second, bf16", 1200, training, lambda row: row["frames_per_second"].get("bf16")),
+    ]
 
 
 def print_bench(figures: dict[str, Any]) -> None:
@@ -81,6 +95,14 @@ def print_bench(figures: dict[str, Any]) -> None:
                 for r in figures["memory_by_steps"]
             ],
         )
+    for row in figures.get("training", []):
+        rates = ", ".join(f"{name} {rate:,.0f}" for name, rate in row["frames_per_second"].items())
+        print(f"\ntraining stage {row['stage']!r}, frames a second, forward and backward: {rates}")
+        if "peak_mb" in row:
+            print(f"at a peak of {row['peak_mb']:,.0f} MB")
+    if imagined := figures.get("imagined"):
+        size = f"{imagined['lanes']} rollouts of {imagined['horizon']} steps"
+        print(f"\nimagined steps a second with gradients, {size}: {imagined['steps_per_second']:,.0f}")
     if "drift" in figures:
         print("\nmean absolute difference from float32, and that of two dreams with different noise")
         keys = ("features", "unrelated_features", "reward", "unrelated_reward")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from dreamgym.bench.learning import imagined_speed, training_speed
 from dreamgym.bench.report import aims
 from dreamgym.bench.speed import LANES, UNTRAINED, bench, open_benched
 from dreamgym.bench.steady import drift, memory_by_lanes, memory_by_steps
@@ -18,8 +19,14 @@ def run(
     device: str = "cpu",
     precision: str = "fp32",
     memory: bool = False,
+    training: bool = False,
 ) -> dict[str, Any]:
-    """Return all figures, ready for JSON; the arguments are those of `bench`."""
+    """Return all figures, ready for JSON; the other arguments are those of `bench`.
+
+    Args:
+        memory: whether memory by lanes and by steps is measured.
+        training: whether training and imagined rollouts with gradients are measured.
+    """
     loaded = open_benched(dream, variant, device)
     figures: dict[str, Any] = {}
     if memory:  # first: peak memory never falls
@@ -28,4 +35,7 @@ def run(
     figures |= bench(loaded, None, lanes, seconds, device, precision)
     if precision != "fp32":
         figures["drift"] = drift(loaded, precision, device=device)
+    if training:
+        figures["training"] = training_speed(loaded, seconds, device)
+        figures["imagined"] = imagined_speed(loaded, seconds, device)
     return {**figures, "aims": aims(figures)}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from dreamgym.core.codec import action_dim, encode_action
 from dreamgym.core.model import WorldModel
@@ -62,14 +63,9 @@ def bench(
     if not seconds > 0:
         raise InvalidArgument(f"seconds is {seconds}; expected more than 0.")
     loaded = open_benched(dream, variant, device)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with ExitStack() as stack, torch.no_grad():
-            real = _real(loaded, stack)
-            rows = [_row(loaded, count, seconds, device, precision, real) for count in lanes]
-    finally:
-        torch.set_num_threads(threads)
+    with ExitStack() as stack, torch.no_grad(), one_thread():
+        real = _real(loaded, stack)
+        rows = [_row(loaded, count, seconds, device, precision, real) for count in lanes]
     return {
         "dream": loaded.name,
         "family": type(loaded.model).__name__,
@@ -102,17 +98,39 @@ def untrained() -> LoadedDream:
     return LoadedDream(model, StartBank(states, torch.ones(2000, dtype=torch.bool)), card)
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute on one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def step_products(model: WorldModel[Any]) -> list[tuple[int, int]]:
-    """Return `(k, n)` of the products `[B, k] @ [k, n]` of a step: those of its linear layers, in the order of use."""
-    shapes: list[tuple[int, int]] = []
-    plain = _plain(model)
-    for layer in plain.modules():
-        if isinstance(layer, nn.Linear):
-            layer.register_forward_hook(lambda layer, *_: shapes.append((layer.in_features, layer.out_features)))
+    """Return `(k, n)` of the products `[B, k] @ [k, n]` of a step, whatever asks for them, in the order of use."""
+    plain = plain_copy(model)
     state = plain.initial(2)
-    with torch.enable_grad():
+    with torch.enable_grad(), _Products() as products:
         plain.step(state, torch.zeros(2, action_dim(model.action_space), device=_device(model)))
-    return shapes
+    return products.shapes
+
+
+class _Products(TorchDispatchMode):
+    """Notes the matrix products that torch is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shapes: list[tuple[int, int]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (torch.ops.aten.mm.default, torch.ops.aten.addmm.default):
+            self.shapes.append(tuple(args[-1].shape))
+        elif func in (torch.ops.aten.bmm.default, torch.ops.aten.baddbmm.default):  # block-diagonal weights
+            self.shapes.extend([tuple(args[-1].shape[1:])] * len(args[-1]))
+        return func(*args, **(kwargs or {}))
 
 
 def measure(calls: Mapping[str, Callable[[], object]], seconds: float, device: str = "cpu") -> dict[str, float]:
@@ -179,7 +197,7 @@ def _calls(dream: LoadedDream, lanes: int, device: str, precision: str) -> Calls
     factors = [
         (torch.randn(lanes, k, device=device), torch.randn(k, n, device=device)) for k, n in step_products(model)
     ]
-    plain, simulator, seed = _plain(model), Simulator(model, dream.starts), torch.arange(lanes, device=device)
+    plain, simulator, seed = plain_copy(model), Simulator(model, dream.starts), torch.arange(lanes, device=device)
     start = simulator.begin(seed)
     calls: Calls = {
         "limit": lambda: [torch.mm(x, weight) for x, weight in factors],
@@ -246,7 +264,7 @@ def _again(step: Callable[[Any], Any], state: Any) -> Callable[[], None]:
     return call
 
 
-def _plain(model: Any) -> Any:
+def plain_copy(model: Any) -> Any:
     """Return a copy whose layers are plain torch as long as gradients are enabled, though none are recorded."""
     return copy.deepcopy(model).requires_grad_(False) if isinstance(model, nn.Module) else model
 

@@ -207,6 +207,7 @@ def bench(
     device: str = "cpu",
     precision: Literal["fp32", "bf16"] = "fp32",
     memory: bool = False,
+    training: bool = False,
     json: bool = False,
 ) -> int:
     """Measure how fast a dream steps, beside the limit of its arithmetic and beside the real environment.
@@ -222,12 +223,13 @@ def bench(
         device: cpu or cuda.
         precision: bf16 also measures the step in bfloat16 and how far it drifts from float32 over 100 steps.
         memory: also show that memory grows with lanes alone, and time and memory not with the length of a run.
+        training: also measure how fast the model is trained, and rollouts of 15 steps with gradients for an agent.
         json: print JSON.
     """
     from dreamgym.bench.report import print_bench
     from dreamgym.bench.run import run as run_bench
 
-    figures = run_bench(dream, variant, lanes, seconds, device, precision, memory)
+    figures = run_bench(dream, variant, lanes, seconds, device, precision, memory, training)
     print_json(figures) if json else print_bench(figures)
     return 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -52,7 +52,8 @@ def _field_names(tree: Any) -> Sequence[str]:
     """Return the names of a dataclass's fields, remembered unless the compiler looks on: it follows no caches."""
     if torch.compiler.is_compiling():
         return [field.name for field in dataclasses.fields(tree)]
-    return _remembered_names(type(tree))
+    kind: Hashable = type(tree)
+    return _remembered_names(kind)
 
 
 @lru_cache(maxsize=64)
