@@ -13,6 +13,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
+from gymnasium.wrappers import TimeLimit
 
 from dreamgym.agents.dreamer import Dreamer
 from dreamgym.agents.dreamer_config import DreamerConfig
@@ -36,6 +37,7 @@ from dreamgym.online.config import FREE, OnlineConfig
 from dreamgym.registry import import_target
 from dreamgym.training.checkpoints import Checkpoint, newest_checkpoint, prune_checkpoints, write_checkpoint
 from dreamgym.training.log import StageLog
+from dreamgym.training.run import _device
 from dreamgym.training.stage import Sums, derive_seed
 from dreamgym.wrappers.feature_observation import FeatureObservation
 
@@ -93,15 +95,14 @@ def train_online(
             checkpoint is intact.
     """
     begin, config = time.perf_counter(), config or OnlineConfig()
-    device = torch.device("cuda" if config.device == "auto" and torch.cuda.is_available() else "cpu")
-    device = device if config.device == "auto" else torch.device(config.device)
+    device = _device(config.device)
     num_threads = torch.get_num_threads()
     torch.set_num_threads(config.threads)
     try:
         with (
             torch.random.fork_rng([device] if device.type == "cuda" else []),
-            make_env(env) as real,
-            make_env(env) as other,
+            make_env(env, config.max_episode_steps) as real,
+            make_env(env, config.max_episode_steps) as other,
         ):
             torch.manual_seed(derive_seed(config.seed, "weights", 0))
             fields = {} if model is None else asdict(model)
@@ -206,12 +207,10 @@ class _Run:
         """Return the next real episode, learning as it goes; its seed and the seed of its actions are its own."""
         number, config = self.episodes, self.config
         driver = _Driver(self, log, by_chance=self.steps < config.prefill)
-        limit = config.steps - self.steps  # the last episode ends where the steps do
-        if config.max_episode_steps is not None:
-            limit = min(limit, config.max_episode_steps)
+        left = config.steps - self.steps  # the last episode ends where the steps do
         seed = derive_seed(config.seed, "episode", number) % config.eval_seed
         meta = {"driver": "random" if driver.by_chance else "dreamer", "seed": seed, "updates": self.updates}
-        episode = record_episode(self.env, driver, seed, limit, meta)
+        episode = record_episode(self.env, driver, seed, left, meta)
         self._count(log)  # the last step, after which nobody acts
         parts = episode.obs if isinstance(episode.obs, dict) else {"obs": episode.obs}
         for name, values in {**parts, "reward": episode.reward}.items():
@@ -340,9 +339,11 @@ class _Driver:
 
 
 @contextmanager
-def make_env(env: str) -> Iterator[gym.Env[Any, Any]]:
-    """Make the env that an id or `"module:function"` names, and close it."""
+def make_env(env: str, max_episode_steps: int | None = None) -> Iterator[gym.Env[Any, Any]]:
+    """Make the env that an id or `"module:function"` names, cut its episodes off if wanted, and close it."""
     made: gym.Env[Any, Any] = import_target(env)() if is_function(env) else gym.make(env)
+    if max_episode_steps is not None:
+        made = TimeLimit(made, max_episode_steps)
     try:
         yield made
     finally:

@@ -87,6 +87,7 @@ def test_a_run_spends_exactly_its_steps_and_its_replay(finished):
     assert result.steps == dataset.num_steps == 120
     assert result.updates == 60 * 4 // (2 * 6)
     assert max(dataset.lengths) <= 25
+    assert max(result.score["lengths"]) <= 25
     drivers = [meta["driver"] for meta in dataset.metas]
     first = drivers.index("dreamer")
     assert 60 <= dataset.lengths[:first].sum() < 60 + 25
@@ -154,6 +155,7 @@ def last_updates(out):
     return max(found)
 
 
+@pytest.mark.filterwarnings("ignore:.*is damaged and skipped")  # the kill may come while an old checkpoint is removed
 def test_killed_it_goes_on_with_its_episodes_weights_and_moments(tmp_path):
     out = tmp_path / "run"
     script = (
@@ -214,6 +216,11 @@ def test_spaces_that_cannot_be_learned_are_refused_before_the_first_step(env, te
 def test_a_model_that_is_learned_in_several_stages_is_refused(tmp_path):
     with pytest.raises(InvalidModel, match="VaeMdnRnn is learned in the stages vae, mdn_rnn; .* learned in one"):
         train_online("Dodge-v0", tmp_path / "run", family="vae_mdn_rnn", config=RUN)
+
+
+def test_a_device_that_is_not_there_is_refused_by_its_name(tmp_path):
+    with pytest.raises(InvalidArgument, match="device is 'abacus', which is not to be had here"):
+        train(tmp_path / "run", device="abacus")
 
 
 def test_an_env_that_is_not_finite_is_refused_by_its_field(tmp_path):
