@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -52,8 +52,7 @@ def _field_names(tree: Any) -> Sequence[str]:
     """Return the names of a dataclass's fields, remembered unless the compiler looks on: it follows no caches."""
     if torch.compiler.is_compiling():
         return [field.name for field in dataclasses.fields(tree)]
-    kind: Hashable = type(tree)
-    return _remembered_names(kind)
+    return _remembered_names(cast(Any, type(tree)))  # mypy holds that a type has no hash
 
 
 @lru_cache(maxsize=64)

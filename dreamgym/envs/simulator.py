@@ -147,8 +147,12 @@ class Simulator(Generic[S]):
         else:
             terminated = termination > 0.5
         elapsed = lanes.elapsed + 1
-        late = False if self.max_episode_steps is None else elapsed >= self.max_episode_steps
-        truncated = diverged | late
+        limit = self.max_episode_steps
+        truncated = torch.zeros_like(terminated) if limit is None else elapsed >= limit
+        if diverged is None:
+            diverged = torch.zeros_like(terminated)
+        else:
+            truncated = truncated | diverged
         done, state, episode, final = terminated | truncated, transition.state, lanes.episode, None
         info: Mapping[str, Tensor] = {**transition.info, "termination": termination}
         count = self._blocks.advance(lanes.seed, lanes.count)
@@ -176,8 +180,11 @@ class Simulator(Generic[S]):
         outcome = Outcome(reward, terminated, truncated, diverged, info, final)
         return (after, outcome) if active is None else _only(active, lanes, after, outcome)
 
-    def _dream(self, lanes: Lanes[S], action: Tensor) -> tuple[Transition[S], Tensor]:
-        """Return the model's transition with diverged lanes held in their last finite state, and which they are."""
+    def _dream(self, lanes: Lanes[S], action: Tensor) -> tuple[Transition[S], Tensor | None]:
+        """Return the model's transition with diverged lanes held in their last finite state, and which they are.
+
+        None says that no lane diverged: steps are many, and each operator less counts.
+        """
         draws = self._blocks.normal(lanes.seed, noise.DYNAMICS, lanes.count, self.model.noise_dim)
         out = self.model.step(lanes.state, action, draws)
         for name in ("reward", "termination"):
@@ -188,7 +195,7 @@ class Simulator(Generic[S]):
                 )
         numbers = {"state": out.state, "reward": out.reward, "termination": out.termination}
         if known_finite(numbers):
-            return out, torch.zeros_like(out.reward, dtype=torch.bool)
+            return out, None
         diverged = ~finite_lanes(numbers)
         if _any(diverged):
             state = where(diverged, lanes.state, out.state)
