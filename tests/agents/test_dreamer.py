@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 from gymnasium import spaces
+from tiny import save_tiny_dream
 from torch import Tensor, nn
 
 from dreamgym.agents.dreamer import Dreamer, train_dreamer
@@ -15,7 +16,8 @@ from dreamgym.core.model import Transition, WorldModel
 from dreamgym.core.policy import load_policy, save_policy
 from dreamgym.core.starts import StartBank
 from dreamgym.errors import InvalidArgument, InvalidModel, TrainingFailed, UnsupportedSpace
-from dreamgym.hub import LoadedDream
+from dreamgym.evaluation.transfer import evaluate
+from dreamgym.hub import LoadedDream, load
 
 LEVER = spaces.Box(-2, 2, (1,))
 BUTTONS = spaces.Discrete(3)
@@ -125,6 +127,15 @@ def test_nothing_is_hoped_for_after_an_end():
         agent.critic[-1].bias.fill_(100.0)
     assert agent.value(torch.zeros(1, 2)).item() == 200
     assert agent.update(Valley(LEVER), start)["imagined_return"].item() == pytest.approx(-9 + 0.99 * 200)
+
+
+@pytest.mark.parametrize("config", [dreamer_v1(**FAST), dreamer_v3(**FAST)], ids=["v1", "v3"])
+def test_a_loaded_dream_of_another_family_will_do_and_its_policy_is_scored_on_both_sides(config, tmp_path):
+    where = load(save_tiny_dream(tmp_path / "dodge"))
+    policy, curve = train_dreamer(where, updates=3, starts_per_update=4, config=config, log_every=2)
+    assert [row.update for row in curve] == [2, 3]
+    path = save_policy(policy, tmp_path / "p.safetensors")
+    assert set(evaluate(str(where.folder), path, episodes=1)) == {"real", "dream"}
 
 
 def test_the_same_seed_learns_the_same_policy_and_leaves_torchs_generator_alone():
