@@ -22,21 +22,17 @@ def test_blocks_are_the_transposed_convolution(height: int, width: int) -> None:
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
 
 
-def test_blocks_are_used_where_they_are_faster_and_change_nothing_beyond_rounding(monkeypatch) -> None:
+def test_blocks_are_used_in_bfloat16_and_change_nothing_beyond_its_rounding(monkeypatch) -> None:
     torch.manual_seed(0)
     calls = []
     by_blocks = DoublingConv.by_blocks
     monkeypatch.setattr(DoublingConv, "by_blocks", lambda conv, x: calls.append(x.shape) or by_blocks(conv, x))
-    few, many = DoublingConv(8, 3), DoublingConv(8, 16)
+    conv = DoublingConv(8, 3)
     x = torch.randn(2, 8, 8, 8)
-    exact = [conv(x) for conv in (few, many)]
-    assert not calls  # float32 with gradients
-    with torch.no_grad():
-        again = [conv(x) for conv in (few, many)]
-    assert len(calls) == 1
+    exact = conv(x)
     with torch.autocast("cpu", torch.bfloat16):
-        reduced = [conv(x.bfloat16()) for conv in (few, many)]
-    assert len(calls) == 3
-    for ours, same, near in zip(exact, again, reduced, strict=True):
-        torch.testing.assert_close(same, ours, rtol=1e-5, atol=1e-5)
-        torch.testing.assert_close(near.float(), ours, rtol=0.05, atol=0.02)
+        conv(x[:, :, :4, :4].bfloat16())  # small maps
+        assert not calls
+        reduced = conv(x.bfloat16())
+    assert calls == [x.shape]
+    torch.testing.assert_close(reduced.float(), exact, rtol=0.05, atol=0.02)
