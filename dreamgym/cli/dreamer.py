@@ -32,9 +32,10 @@ VARIANTS: dict[str, Callable[[], DreamerConfig]] = {
     "v3": dreamer_v3,
 }
 SMALL: dict[str, dict[str, Any]] = {
-    "rssm": {"deter_dim": 128, "hidden_dim": 128, "groups": 8, "classes": 8, "reconstruction_weight": 50.0}
+    "rssm": {"deter_dim": 128, "hidden_dim": 128, "groups": 8, "classes": 8, "reconstruction_weight": 100.0}
 }
-"""What differs from a family's own defaults where there are no pictures, on one core."""
+"""What differs from a family's own defaults where there are no pictures, on one core. A vector's squared error is small
+beside the latent's nats, which would otherwise not tell a pole's angle of 0.1."""
 
 
 @dataclass(kw_only=True)

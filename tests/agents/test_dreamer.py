@@ -129,6 +129,12 @@ def test_nothing_is_hoped_for_after_an_end():
     assert agent.update(Valley(LEVER), start)["imagined_return"].item() == pytest.approx(-9 + 0.99 * 200)
 
 
+def test_what_comes_after_an_end_teaches_nothing():
+    start = Place(torch.full((4,), 30.0))
+    figures = Dreamer(dreamer_v1(hidden=(8,), horizon=3), 2, LEVER).update(Valley(LEVER, cliff=True), start)
+    assert figures["critic_loss"].item() == pytest.approx(0.5 * 9**2 / 3)  # of three steps the first one counts
+
+
 @pytest.mark.parametrize("config", [dreamer_v1(**FAST), dreamer_v3(**FAST)], ids=["v1", "v3"])
 def test_a_loaded_dream_of_another_family_will_do_and_its_policy_is_scored_on_both_sides(config, tmp_path):
     where = load(save_tiny_dream(tmp_path / "dodge"))

@@ -17,6 +17,7 @@ import torch
 from gymnasium import spaces
 
 from dreamgym.agents.dreamer_config import DreamerConfig
+from dreamgym.cli.dreamer import default_model
 from dreamgym.data.episodes import Dataset
 from dreamgym.errors import InvalidArgument, InvalidDataset, InvalidModel, TrainingFailed, UnsupportedSpace
 from dreamgym.evaluation.transfer import evaluate
@@ -263,6 +264,6 @@ def test_the_card_and_record_are_plain_json(finished):
 
 @pytest.mark.slow
 def test_cartpole_is_learned_in_a_few_thousand_real_steps(tmp_path):
-    model = Config(deter_dim=128, hidden_dim=128, groups=8, classes=8, reconstruction_weight=50.0)
-    result = train_online("CartPole-v1", tmp_path / "run", model=model, config=OnlineConfig(steps=4000))
+    model = default_model("rssm", "CartPole-v1")
+    result = train_online("CartPole-v1", tmp_path / "run", model=model, config=OnlineConfig(steps=3200))
     assert result.score["mean"] > 200
