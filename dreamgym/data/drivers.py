@@ -51,13 +51,17 @@ class RandomDriver:
         return self._action
 
 
-BUILT_IN: dict[str, DriverLike] = {"random": RandomDriver, "random_holds": partial(RandomDriver, max_hold=16)}
+BUILT_IN: dict[str, DriverLike] = {
+    "random": RandomDriver,
+    "random_holds": partial(RandomDriver, max_hold=16),
+    "uniform": RandomDriver,  # the same where an env calls another driver "random"
+}
 
 
 def find_drivers(env: str) -> tuple[dict[str, DriverLike], dict[str, float]]:
     """Return the drivers there are for an env, by name, and its default mixture (name -> share).
 
-    They are the built-in `random` and `random_holds`, and the `DRIVERS` and `MIXTURE` of the module that makes the env.
+    They are those of `BUILT_IN`, and the `DRIVERS` and `MIXTURE` of the module that makes the env.
     """
     module: Any = None
     if is_function(env):
