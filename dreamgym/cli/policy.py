@@ -1,4 +1,4 @@
-"""`dreamgym train-policy`: PPO or CMA-ES inside a dream."""
+"""`dreamgym train-policy`: PPO, Dreamer or CMA-ES inside a dream."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import tyro
 from tqdm import tqdm
 
+from dreamgym.agents.dreamer_config import DreamerConfig
 from dreamgym.bridges.sb3 import export_policy
 from dreamgym.bridges.sb3_ppo import PPOConfig, Progress, train_ppo
 from dreamgym.core.policy import Policy, save_policy
@@ -46,8 +47,8 @@ class PolicyOptions:
     """Id of a registered dream, or a folder that `dreamgym train` wrote."""
     out: Path | None = None
     """File of the policy (.safetensors); by default it goes into the dream's folder and is called "shipped"."""
-    algo: Literal["ppo", "cma"] = "ppo"
-    """PPO of Stable-Baselines3, or evolution by CMA-ES."""
+    algo: Literal["ppo", "dreamer", "cma"] = "ppo"
+    """PPO of Stable-Baselines3, Dreamer's actor-critic, or evolution by CMA-ES."""
     variant: str | None = None
     """Which variant of a registered dream; by default its first."""
     wrap: tuple[str, ...] = ()
@@ -64,17 +65,23 @@ class PolicyOptions:
     """PPO: decisions after which a dream begins anew; None is the dream's own time limit."""
     json: bool = False
     """Print JSON: the file and the learning curve."""
+    updates: int = 5000
+    """Dreamer: updates of the actor and the critic."""
+    imagined: int = 256
+    """Dreamer: imagined rollouts of an update."""
     ppo: PPOConfig = field(default_factory=PPOConfig)
+    dreamer: DreamerConfig = field(default_factory=DreamerConfig)
     cma: Evolution = field(default_factory=Evolution)
 
 
 def train_policy(options: PolicyOptions) -> int:
-    """Train a policy inside a dream, by PPO or by evolution."""
+    """Train a policy inside a dream, by PPO, in imagination or by evolution."""
     dream = load(options.dream, options.variant)
     assert dream.folder is not None
     if options.out is not None and options.out.suffix != ".safetensors":
         raise InvalidArgument(f"out is {options.out}; expected a file name that ends in .safetensors.")
-    policy, curve = (_ppo if options.algo == "ppo" else _cma)(options, dream, parse_wrap(options.wrap))
+    train = {"ppo": _ppo, "dreamer": _dreamer, "cma": _cma}[options.algo]
+    policy, curve = train(options, dream, parse_wrap(options.wrap))
     path = save_policy(policy, options.out) if options.out else ship_policy(dream.folder, policy)
     if options.json:
         print(json.dumps({"policy": str(path), "curve": [asdict(row) for row in curve]}))
@@ -103,6 +110,27 @@ def _ppo(options: PolicyOptions, dream: LoadedDream, wrap: WrapSpec) -> tuple[Po
             progress=show,
         )
     return export_policy(algorithm, dream), curve
+
+
+def _dreamer(options: PolicyOptions, dream: LoadedDream, wrap: WrapSpec) -> tuple[Policy, Sequence[Any]]:
+    from dreamgym.agents.dreamer import DreamerProgress, train_dreamer
+    from dreamgym.envs.open import open_dream
+
+    with tqdm(total=options.updates, unit="update", disable=not sys.stderr.isatty()) as bar:
+
+        def show(row: DreamerProgress) -> None:
+            bar.set_postfix(reward=f"{row.figures['imagined_reward']:.2f}", refresh=False)
+            bar.update(row.update - bar.n)
+
+        return train_dreamer(
+            open_dream(dream, None, wrap, "cpu"),
+            updates=options.updates,
+            starts_per_update=options.imagined,
+            config=options.dreamer,
+            starts=options.starts,
+            seed=options.seed,
+            progress=show,
+        )
 
 
 def _cma(options: PolicyOptions, dream: LoadedDream, wrap: WrapSpec) -> tuple[Policy, Sequence[Any]]:

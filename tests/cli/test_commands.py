@@ -1,6 +1,7 @@
 """The command line: what each command prints, and the one line that it prints when something is wrong."""
 
 import json
+import math
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 from tiny import save_tiny_dream, save_tiny_policy
 
 from dreamgym.cli import commands as cli
+from dreamgym.core.policy import load_policy
 from dreamgym.hub import load
 from dreamgym.models.rssm_sizes import dreamer_v2
 from dreamgym.registry import DREAMS, register_dream
@@ -84,7 +86,7 @@ def test_help_lists_every_command_with_what_it_does(run):
         ("collect", ["ENV", "--out", "--episodes", "--steps", "--driver", "--policy", "--noise", "--workers"]),
         ("train", ["--data", "--out", "--model", "--preset", "--from", "--only", "--no-resume",
                    "--model.latent-dim", "--vae.steps", "--mdn-rnn.learning-rate", "--device", "--checkpoint-every"]),
-        ("train-policy", ["ID", "--out", "--algo {ppo,cma}", "--decisions", "--ppo.gamma", "--cma.population"]),
+        ("train-policy", ["ID", "--out", "--algo {ppo,dreamer,cma}", "--decisions", "--ppo.gamma", "--cma.population"]),
         ("eval", ["ID", "--policy", "--side {both,real,dream}", "--episodes", "--seed", "--variant", "--workers"]),
         ("improve", ["ID", "--data", "--out", "--rounds", "--only", "--wrap", "--train.device"]),
         ("demo", ["--dream", "--out", "--minutes", "--episodes", "--workers", "--json"]),
@@ -259,6 +261,27 @@ def test_train_takes_a_preset_and_options_that_change_it(run, data, tmp_path):
     terms = json.loads(printed)["terms"]["rssm"]
     assert list(terms) == ["reconstruction", "dynamics", "representation", "reward", "continue"]
     assert load(out).model.config == replace(dreamer_v2("tiny"), head_layers=1)
+
+
+def test_train_policy_learns_in_imagination_into_a_file(run, folder, tmp_path):
+    file = tmp_path / "imagined.safetensors"
+    options = [
+        "--updates",
+        2,
+        "--imagined",
+        4,
+        "--dreamer.horizon",
+        3,
+        "--dreamer.hidden",
+        8,
+        "--wrap",
+        "tent:peak=0.5",
+    ]
+    _, out, _ = run("train-policy", folder, "--algo", "dreamer", "--out", file, *options, "--json")
+    curve = json.loads(out)["curve"]
+    assert curve[-1]["update"] == 2
+    assert math.isfinite(curve[-1]["figures"]["imagined_return"])
+    assert load_policy(file).config.norm == "rms"
 
 
 def test_train_policy_evolves_a_controller_into_a_file(run, folder, tmp_path):
