@@ -47,16 +47,29 @@ def test_its_python_runs():
     assert run.returncode == 0, run.stderr
 
 
+FEWER = {
+    "train": "--vae.steps 2 --vae.batch-size 4 --mdn-rnn.steps 2 --mdn-rnn.batch-size 2 --starts 50",
+    "train-policy": "--decisions 16384",
+    "eval": "--episodes 2",
+    "dreamer": "--steps 60 --prefill 40 --eval-episodes 1 --train-ratio 32",
+}
+
+
+def run_in_small(commands, folder):
+    """Run commands of the README with options that make them short, and return what the last one printed."""
+    for line in commands.replace("--episodes 500", "--episodes 20").replace("--steps 4000", "").splitlines():
+        _, name, *rest = shlex.split(line)
+        command = [sys.executable, "-m", "dreamgym", name, *rest, *shlex.split(FEWER.get(name, ""))]
+        run = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+        assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
 @pytest.mark.slow
 def test_a_dream_of_ones_own_is_made_by_its_commands(tmp_path):
-    fewer = {
-        "train": "--vae.steps 2 --vae.batch-size 4 --mdn-rnn.steps 2 --mdn-rnn.batch-size 2 --starts 50",
-        "train-policy": "--decisions 16384",
-        "eval": "--episodes 2",
-    }
-    for line in blocks("bash", "sh")[-1].replace("--episodes 500", "--episodes 20").splitlines():
-        _, name, *rest = shlex.split(line)
-        command = [sys.executable, "-m", "dreamgym", name, *rest, *shlex.split(fewer.get(name, ""))]
-        run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-        assert run.returncode == 0, run.stderr
-    assert "dream - real" in run.stdout
+    assert "dream - real" in run_in_small(blocks("bash", "sh")[-2], tmp_path)
+
+
+@pytest.mark.slow
+def test_a_world_and_a_policy_are_learned_together_by_its_command(tmp_path):
+    assert "60 real steps" in run_in_small(blocks("bash", "sh")[-1], tmp_path)
