@@ -20,6 +20,7 @@ def publish(
     id: str,
     policy: str | Path = "shipped",
     commands: Sequence[str] = (),
+    remark: str = "",
     policy_training: dict[str, Any] | None = None,
     render_fps: float = 15,
     episodes: int = 20,
@@ -34,6 +35,7 @@ def publish(
         id: under which the dream is registered.
         policy: its policy: a file, or "shipped" for the one in `source`.
         commands: the shell commands that made it, in order.
+        remark: what else should be known of them.
         policy_training: the options of `train_ppo` that suit it, for `dreamgym demo`.
         render_fps: pictures a second at which it looks like the real thing.
         episodes: of each score.
@@ -49,6 +51,7 @@ def publish(
         "id": id,
         "render_fps": render_fps,
         "commands": list(commands),
+        **({"remark": remark} if remark else {}),
         "policy_training": {**(policy_training or {}), "weights": chosen.num_weights()},
     }
     folder = save_dream(out, dream.model, dream.starts, card, policy=path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tiny import dodge_episode, save_tiny_dream
@@ -72,10 +73,11 @@ def test_the_round_that_is_best_in_the_real_env_is_kept_with_its_policy(run: Pat
 
 
 def test_a_published_dream_says_what_it_scored_on_which_seeds(run: Path) -> None:
-    card = publish(run / "run" / "best", run / "shipped", id="Tiny-v0", commands=["make it"], episodes=2, seed=40)
+    made: dict[str, Any] = {"commands": ["make it"], "remark": "Made by hand."}
+    card = publish(run / "run" / "best", run / "shipped", id="Tiny-v0", **made, episodes=2, seed=40)
     assert load(run / "shipped").card == card | {"files": load(run / "shipped").card["files"]}
     assert card["id"] == "Tiny-v0"
-    assert card["commands"] == ["make it"]
+    assert (card["commands"], card["remark"]) == (["make it"], "Made by hand.")
     assert card["seed"] == 40
     assert card["scores"]["real"]["episodes"] == 2
     assert {"random", "nothing"} <= card["probes"].keys()

@@ -240,6 +240,7 @@ def publish(
     id: str,
     policy: str = "shipped",
     command: tyro.conf.UseAppendAction[tuple[str, ...]] = (),
+    remark: str = "",
     decisions: int = 2_000_000,
     horizon: int = 64,
     peak: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None,
@@ -258,6 +259,7 @@ def publish(
         id: under which it is registered.
         policy: shipped for the one in the dream's folder, or a policy's file.
         command: a command that made it, for the card; give all of them in order.
+        remark: what else the card should say of them.
         decisions: of PPO in this dream, for the demo.
         horizon: decisions after which a dream begins anew while PPO trains.
         peak: of the tent reward that PPO trains with; by default the dream's own reward.
@@ -272,8 +274,8 @@ def publish(
 
     training = {"decisions": decisions, "horizon": horizon, "demo_minutes": demo_minutes}
     card = write(
-        source, out, id=id, policy=policy, commands=command, render_fps=render_fps, episodes=episodes, seed=seed,
-        policy_training=training if peak is None else {**training, "peak": peak}, num_workers=workers,
+        source, out, id=id, policy=policy, commands=command, remark=remark, render_fps=render_fps, episodes=episodes,
+        seed=seed, policy_training=training if peak is None else {**training, "peak": peak}, num_workers=workers,
     )  # fmt: skip
     if json:
         print_json(card)
