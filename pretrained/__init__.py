@@ -10,7 +10,7 @@ _HERE = Path(__file__).resolve().parent
 
 register_dream(
     "DreamCarRacing-v0",
-    variants={"vae_mdn_rnn": _HERE / "car_racing_vae_mdn_rnn"},
+    variants={"rssm": _HERE / "car_racing_rssm", "vae_mdn_rnn": _HERE / "car_racing_vae_mdn_rnn"},
     real="CarRacing64-v0",
     max_episode_steps=250,
 )
@@ -19,4 +19,16 @@ register_dream(
     variants={"vae_mdn_rnn": _HERE / "dodge_vae_mdn_rnn"},
     real="Dodge-v0",
     max_episode_steps=300,
+)
+register_dream(
+    "DreamCartPole-v0",
+    variants={"rssm": _HERE / "cart_pole_rssm"},
+    real="CartPole-v1",
+    max_episode_steps=500,
+)
+register_dream(
+    "DreamPendulum-v0",
+    variants={"rssm": _HERE / "pendulum_rssm"},
+    real="Pendulum-v1",
+    max_episode_steps=200,
 )
