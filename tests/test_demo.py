@@ -142,7 +142,7 @@ def test_ctrl_c_ends_it_with_one_line_and_no_half_written_file(folder, tmp_path)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     # a shell says 130 of both: Python ends by the signal itself where that came while C code ran Python code
-    assert process.returncode in (130, -signal.SIGINT)
+    assert process.returncode in (130, -signal.SIGINT), errors
     assert errors.splitlines()[-1] == "interrupted"
     assert "Traceback" not in errors
     assert not list(tmp_path.iterdir())
