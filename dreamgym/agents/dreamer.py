@@ -147,7 +147,7 @@ class Dreamer(nn.Module):
         }
         hoped = {"imagined_return": figures["imagined_return"]}
         when = f"at update {int(self.num_updates) + 1} of the agent"
-        advice = "Lower actor_rate or critic_rate, or train the world model for longer first."
+        advice = lambda: "Lower actor_rate or critic_rate, or train the world model for longer first."  # noqa: E731
         self._optimizers["actor"].step(actor_loss, {**hoped, "actor_loss": actor_loss}, when, advice)
         self._optimizers["critic"].step(critic_loss, {"critic_loss": critic_loss}, when, advice)
         self._move_slow()

@@ -9,7 +9,7 @@ import torch
 from gymnasium import Space, spaces
 from torch import Tensor
 
-from dreamgym.core.sampling import most_likely, sample_categorical, sample_normal
+from dreamgym.core.sampling import log_probs, most_likely, sample_categorical, sample_normal
 from dreamgym.errors import InvalidArgument, UnsupportedSpace
 
 DISTRIBUTIONS = ("bounded_normal", "tanh_normal")
@@ -69,9 +69,7 @@ class CategoricalHead:
         return -(log_probs.exp() * log_probs).sum(-1)
 
     def _log_probs(self, out: Tensor) -> Tensor:
-        if self.unimix == 0:
-            return out.log_softmax(-1)
-        return ((1 - self.unimix) * out.softmax(-1) + self.unimix / self.num_outputs).log()
+        return log_probs(out, self.unimix)
 
 
 class NormalHead:

@@ -19,7 +19,8 @@ from stable_baselines3.sac.policies import SACPolicy
 from torch import Tensor, nn
 
 from dreamgym.core.codec import check_action, encode_action
-from dreamgym.core.policy import ACTIVATIONS, Policy, PolicyConfig, check_policy, save_policy
+from dreamgym.core.perceptron import ACTIVATIONS
+from dreamgym.core.policy import Policy, PolicyConfig, check_policy, save_policy
 from dreamgym.core.tree import gather
 from dreamgym.envs.open import Model, open_dream
 from dreamgym.envs.simulator import parse_autoreset_mode

@@ -15,7 +15,7 @@ from stable_baselines3.common.utils import safe_mean
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
 from dreamgym.bridges.sb3 import DreamVecEnv
-from dreamgym.core.policy import ACTIVATIONS
+from dreamgym.core.perceptron import ACTIVATIONS
 from dreamgym.core.wrapper import WrapSpec
 from dreamgym.envs.open import Model
 from dreamgym.errors import InvalidArgument

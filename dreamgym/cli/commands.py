@@ -341,12 +341,8 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "publish": publish,
     "doctor": doctor,
 }
-OWN_PARSER = (
-    "train",
-    "train-policy",
-    "dreamer",
-    "improve",
-)  # their options are in libraries that the others do not import
+# their options are in libraries that the others do not import
+OWN_PARSER = ("train", "train-policy", "dreamer", "improve")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -17,7 +17,7 @@ from gymnasium import spaces
 
 import dreamgym
 from dreamgym.agents.dreamer_config import DreamerConfig, dreamer_v1, dreamer_v2, dreamer_v3
-from dreamgym.cli.train import _peek
+from dreamgym.cli.train import peek
 from dreamgym.core.spaces import is_image
 from dreamgym.errors import UnknownName
 from dreamgym.online import OnlineConfig, train_online
@@ -90,10 +90,10 @@ def parse(arguments: Sequence[str]) -> Any:
     Raises:
         UnknownName: if there is no such family or variant.
     """
-    family, variant = _peek(arguments, "--model") or "rssm", _peek(arguments, "--variant") or "small"
+    family, variant = peek(arguments, "--model") or "rssm", peek(arguments, "--variant") or "small"
     if variant not in VARIANTS:
         raise UnknownName("variant", variant, VARIANTS)
-    config = default_model(family, _peek(arguments, "--env"))
+    config = default_model(family, peek(arguments, "--env"))
     fields: list[Any] = [
         ("config", Annotated[type(config), tyro.conf.arg(name="model")], field(default=config)),
         ("agent", DreamerConfig, field(default=VARIANTS[variant]())),

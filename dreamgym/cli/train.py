@@ -102,7 +102,7 @@ def parse(arguments: Sequence[str]) -> Any:
         UnknownName: if there is no such family, no such preset of it, or no such dream to begin with.
         InvalidArgument: if both a preset and a dream are given.
     """
-    family, preset, source = (_peek(arguments, option) for option in ("--model", "--preset", "--from"))
+    family, preset, source = (peek(arguments, option) for option in ("--model", "--preset", "--from"))
     config: Any = None
     if source is not None:
         if preset is not None:
@@ -131,7 +131,7 @@ def _preset(family: str, cls: Any, name: str | None) -> Any:
     return presets[name]()
 
 
-def _peek(arguments: Sequence[str], option: str) -> str | None:
+def peek(arguments: Sequence[str], option: str) -> str | None:
     """Return the value of an option that decides which others there are."""
     for argument, following in zip(arguments, [*arguments[1:], None], strict=True):
         if argument == option:

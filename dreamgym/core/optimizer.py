@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -29,14 +29,16 @@ class ClippedAdam:
         self._grad_clip = grad_clip
         self._optimizer = torch.optim.Adam(self._parameters, lr=learning_rate, eps=eps, fused=True)
 
-    def step(self, loss: Tensor, terms: Mapping[str, Tensor] | None = None, when: str = "", advice: str = "") -> None:
+    def step(
+        self, loss: Tensor, terms: Mapping[str, Tensor] | None = None, when: str = "", advice: Callable[[], str] = str
+    ) -> None:
         """Take a step down the gradient of `loss`.
 
         Args:
             loss: what to minimise.
             terms: what it was computed from, for the message if something is not finite.
-            when: the rest of that message, e.g. "at update 7 of the agent", and what to do.
-            advice: see `when`.
+            when: for that message, e.g. "at update 7 of the agent".
+            advice: returns what to do then.
 
         Raises:
             TrainingFailed: if the loss or its gradient is not finite; the weights are then those before the step.
@@ -48,7 +50,7 @@ class ClippedAdam:
         values = {**(terms or {}), "loss": loss, "the norm of the gradient": norm}
         for name, value in zip(values, torch.stack([x.detach() for x in values.values()]).tolist(), strict=True):
             if not math.isfinite(value):
-                raise TrainingFailed(f"{name} is {value} {when}; expected a finite number. {advice}".strip())
+                raise TrainingFailed(f"{name} is {value} {when}; expected a finite number. {advice()}".strip())
         self._optimizer.step()
         # the fused step forgets to, and layers that keep values derived from their weights look at it
         torch.autograd.graph.increment_version(self._parameters)
@@ -56,14 +58,24 @@ class ClippedAdam:
 
     def state(self) -> dict[str, Tensor]:
         """Return the moments as named tensors."""
-        state = self._optimizer.state_dict()["state"]
-        return {f"{i}.{name}": value for i, slots in state.items() for name, value in slots.items()}
+        return moments(self._optimizer)
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
         """Take what `state` returned."""
-        state: dict[int, dict[str, Tensor]] = defaultdict(dict)
-        for key, value in tensors.items():
-            index, _, name = key.partition(".")
-            state[int(index)][name] = value
-        groups = self._optimizer.state_dict()["param_groups"]
-        self._optimizer.load_state_dict({"state": dict(state), "param_groups": groups})
+        load_moments(self._optimizer, tensors)
+
+
+def moments(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return an optimiser's state as named tensors."""
+    state = optimizer.state_dict()["state"]
+    return {f"{i}.{name}": value for i, slots in state.items() for name, value in slots.items()}
+
+
+def load_moments(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Give an optimiser the state that `moments` returned."""
+    state: dict[int, dict[str, Tensor]] = defaultdict(dict)
+    for key, value in tensors.items():
+        index, _, name = key.partition(".")
+        state[int(index)][name] = value
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": dict(state), "param_groups": groups})

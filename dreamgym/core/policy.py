@@ -15,7 +15,6 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
 from dreamgym.core.codec import action_dim, decode_action
-from dreamgym.core.perceptron import ACTIVATIONS as ACTIVATIONS  # bridges look here for it
 from dreamgym.core.perceptron import make_perceptron
 from dreamgym.core.spaces import space_from_json, space_to_json
 from dreamgym.errors import CorruptDream, ForeignDream, InvalidArgument, PolicyMismatch

@@ -62,6 +62,13 @@ def sample_categorical(logits: Tensor, noise: Tensor, temperature: float = 1.0, 
     return chosen.transpose(1, 2)
 
 
+def log_probs(logits: Tensor, unimix: float = 0.0, dim: int = -1) -> Tensor:
+    """Return the log-probabilities of categoricals over the axis `dim`, as `sample_categorical` draws from them."""
+    if unimix == 0:
+        return logits.log_softmax(dim)
+    return ((1 - unimix) * logits.softmax(dim) + unimix / logits.shape[dim]).log()
+
+
 def most_likely(logits: Tensor) -> Tensor:
     """Return `[B, G, K]` one-hots of the likeliest class of each group."""
     return torch.zeros_like(logits).scatter_(-1, logits.argmax(-1, keepdim=True), 1)

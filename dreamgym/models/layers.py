@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from dreamgym.errors import InvalidArgument
+from dreamgym.core.perceptron import make_perceptron
 from dreamgym.models.packed import PackedLinear, plain_torch
 
 
@@ -58,29 +58,6 @@ def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
     return (x * mask).sum() / mask.sum().clamp(min=1)
 
 
-ACTIVATIONS = {"elu": nn.ELU, "relu": nn.ReLU, "silu": nn.SiLU}
-NORMS = ("none", "layer", "rms")
-
-
-def make_norm(norm: str, dim: int) -> nn.Module:
-    """Return the normalisation of `[..., dim]` that a name in `NORMS` stands for.
-
-    Raises:
-        InvalidArgument: if it is another name.
-    """
-    if norm not in NORMS:
-        raise InvalidArgument(f"norm is {norm!r}; expected one of {', '.join(map(repr, NORMS))}.")
-    return {"none": nn.Identity, "layer": _layer_norm, "rms": _rms_norm}[norm](dim)
-
-
-def _layer_norm(dim: int) -> nn.Module:
-    return nn.LayerNorm(dim, eps=1e-3)
-
-
-def _rms_norm(dim: int) -> nn.Module:
-    return nn.RMSNorm(dim, eps=1e-4)
-
-
 def make_mlp(
     input_dim: int, output_dim: int, *, hidden_dim: int, layers: int, norm: str, activation: str, zero: bool = False
 ) -> nn.Sequential:
@@ -90,20 +67,14 @@ def make_mlp(
         input_dim, output_dim: widths of what goes in and out.
         hidden_dim: width of the hidden layers.
         layers: how many hidden layers.
-        norm: of the hidden layers, before the activation.
-        activation: a name in `ACTIVATIONS`.
+        norm, activation: of the hidden layers, names that `core.perceptron` knows.
         zero: the first output is 0 whatever the input: a head that has learned nothing then says nothing.
 
     Raises:
         InvalidArgument: if norm or activation is unknown.
     """
-    if activation not in ACTIVATIONS:
-        raise InvalidArgument(f"activation is {activation!r}; expected one of {', '.join(map(repr, ACTIVATIONS))}.")
-    modules: list[nn.Module] = []
-    for width in [input_dim, *[hidden_dim] * layers][:layers]:
-        modules += [PackedLinear(width, hidden_dim), make_norm(norm, hidden_dim), ACTIVATIONS[activation]()]
-    last = PackedLinear(hidden_dim if layers else input_dim, output_dim)
+    net = make_perceptron(input_dim, output_dim, [hidden_dim] * layers, activation, norm, PackedLinear)
     if zero:
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
-    return nn.Sequential(*modules, last)
+        nn.init.zeros_(net[-1].weight)
+        nn.init.zeros_(net[-1].bias)
+    return net

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from dreamgym.models.layers import ACTIVATIONS, make_norm
+from dreamgym.core.perceptron import ACTIVATIONS, NORMS
 from dreamgym.models.packed import PackedLinear, plain_torch
 
 
@@ -17,8 +17,8 @@ class DenseGru(nn.Module):
         action_dim: A.
         deter_dim: D, width of the memory.
         hidden_dim: width of the layer before the unit.
-        norm: of that layer and of the gates, one of `layers.NORMS`.
-        activation: of that layer, one of `layers.ACTIVATIONS`.
+        norm: of that layer and of the gates, one of `NORMS`.
+        activation: of that layer, one of `ACTIVATIONS`.
         gates_norm: of the gates, if it is another one.
 
     Source: Hafner et al. 2021 (Dreamer V2). Its reset gate multiplies the candidate's sum of input and memory; Keras'
@@ -38,10 +38,10 @@ class DenseGru(nn.Module):
     ) -> None:
         super().__init__()
         self.read = PackedLinear(stoch_dim + action_dim, hidden_dim)
-        self.read_norm = make_norm(norm, hidden_dim)
+        self.read_norm = NORMS[norm](hidden_dim)
         self.activation = ACTIVATIONS[activation]()
         self.gates = PackedLinear(hidden_dim + deter_dim, 3 * deter_dim)
-        self.gates_norm = make_norm(norm if gates_norm is None else gates_norm, 3 * deter_dim)
+        self.gates_norm = NORMS[norm if gates_norm is None else gates_norm](3 * deter_dim)
 
     def forward(self, deter: Tensor, stoch: Tensor, action: Tensor) -> Tensor:
         """Return the next memory `[B, D]`."""
@@ -59,8 +59,8 @@ class BlockGru(nn.Module):
         action_dim: A.
         deter_dim: D, width of the memory, a multiple of `blocks`.
         hidden_dim: width to which memory, latent and action are each brought before they are shown to every block.
-        norm: one of `layers.NORMS`.
-        activation: one of `layers.ACTIVATIONS`.
+        norm: one of `NORMS`.
+        activation: one of `ACTIVATIONS`.
         blocks: how many.
 
     Source: Hafner et al. 2025 (Dreamer V3, "Mastering diverse control tasks through world models"), methods.
@@ -72,12 +72,12 @@ class BlockGru(nn.Module):
         super().__init__()
         widths = (deter_dim, stoch_dim, action_dim)
         self.read = nn.ModuleList(
-            nn.Sequential(PackedLinear(width, hidden_dim), make_norm(norm, hidden_dim), ACTIVATIONS[activation]())
+            nn.Sequential(PackedLinear(width, hidden_dim), NORMS[norm](hidden_dim), ACTIVATIONS[activation]())
             for width in widths
         )
         self.blocks = blocks
         self.mix = BlockLinear(deter_dim + 3 * hidden_dim * blocks, deter_dim, blocks)
-        self.mix_norm = make_norm(norm, deter_dim)
+        self.mix_norm = NORMS[norm](deter_dim)
         self.activation = ACTIVATIONS[activation]()
         self.gates = BlockLinear(deter_dim, 3 * deter_dim, blocks)
 

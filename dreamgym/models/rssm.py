@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from dreamgym.core.codec import action_dim
 from dreamgym.core.divergence import kl_categorical, kl_normal
 from dreamgym.core.model import Obs, SequenceBatch, StageConfig, Transition, WorldModel
-from dreamgym.core.sampling import most_likely, sample_categorical, sample_normal
+from dreamgym.core.perceptron import ACTIVATIONS, NORMS
+from dreamgym.core.sampling import log_probs, most_likely, sample_categorical, sample_normal
 from dreamgym.core.tree import tree_map, where
 from dreamgym.core.two_hot import NUM_BINS, two_hot_loss, two_hot_mean
 from dreamgym.errors import InvalidArgument
-from dreamgym.models.layers import ACTIVATIONS, NORMS, make_mlp, masked_mean
+from dreamgym.models.layers import make_mlp, masked_mean
 from dreamgym.models.recurrent import BlockGru, DenseGru
 from dreamgym.models.rssm_sizes import PRESETS, Config
 from dreamgym.models.senses import Decoder, Encoder
@@ -239,10 +240,7 @@ class Rssm(WorldModel[State], nn.Module):
 
     def _log_probs(self, belief: Tensor) -> Tensor:
         """Return log-probabilities `[B, G, K]`, some of them spread evenly."""
-        unimix, logits = self.config.unimix, self._groups(belief).transpose(1, 2)  # [B, K, G]
-        if unimix == 0:
-            return logits.log_softmax(1).transpose(1, 2)
-        return ((1 - unimix) * logits.softmax(1) + unimix / self.config.classes).log().transpose(1, 2)
+        return log_probs(self._groups(belief).transpose(1, 2), self.config.unimix, 1).transpose(1, 2)
 
     def _normal(self, belief: Tensor) -> tuple[Tensor, Tensor]:
         mean, std = belief.chunk(2, 1)

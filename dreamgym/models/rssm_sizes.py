@@ -43,7 +43,7 @@ class Config:
     conv_norm: str = "none"
     """Of the convolutions, over the channels."""
     activation: str = "silu"
-    """`"elu"`, `"relu"` or `"silu"`."""
+    """`"tanh"`, `"relu"`, `"elu"` or `"silu"`."""
     conv_activation: str | None = None
     """Between the convolutions, if it is not `activation`."""
     unimix: float = 0.01

@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from dreamgym.core.codec import action_dim
 from dreamgym.core.model import Obs
+from dreamgym.core.perceptron import ACTIVATIONS, NORMS
 from dreamgym.core.spaces import is_image
 from dreamgym.core.two_hot import symexp, symlog
 from dreamgym.errors import UnsupportedSpace
-from dreamgym.models.layers import ACTIVATIONS, make_mlp, make_norm
+from dreamgym.models.layers import make_mlp
 from dreamgym.models.packed import PackedLinear
 from dreamgym.models.sub_pixel import DoublingConv
 
@@ -84,7 +85,7 @@ class Encoder(nn.Module):
             self.mlp = make_mlp(
                 width, hidden_dim, hidden_dim=hidden_dim, layers=layers - 1, norm=norm, activation=activation
             )
-            self.mlp.extend([make_norm(norm, hidden_dim), ACTIVATIONS[activation]()])
+            self.mlp.extend([NORMS[norm](hidden_dim), ACTIVATIONS[activation]()])
             self.code_dim += hidden_dim
 
     def forward(self, obs: Obs) -> Tensor:
@@ -162,7 +163,7 @@ class _Down(nn.Module):
         self.convs = nn.ModuleList(
             nn.Conv2d(i, o, 4, 2, 1) for i, o in zip((colours, *channels[:-1]), channels, strict=True)
         )
-        self.norms = nn.ModuleList(make_norm(norm, o) for o in channels)
+        self.norms = nn.ModuleList(NORMS[norm](o) for o in channels)
         self.activation = ACTIVATIONS[activation]()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -181,7 +182,7 @@ class _Up(nn.Module):
         self.shape = (height // 16, width // 16, channels[-1])
         self.grow = PackedLinear(feature_dim, height * width * channels[-1] // 256)
         widths = [*reversed(channels), colours]
-        self.norms = nn.ModuleList(make_norm(norm, c) for c in widths[:-1])
+        self.norms = nn.ModuleList(NORMS[norm](c) for c in widths[:-1])
         self.convs = nn.ModuleList(DoublingConv(i, o) for i, o in pairwise(widths))
         self.activation = ACTIVATIONS[activation]()
 

@@ -37,7 +37,7 @@ from dreamgym.online.config import FREE, OnlineConfig
 from dreamgym.registry import import_target
 from dreamgym.training.checkpoints import Checkpoint, newest_checkpoint, prune_checkpoints, write_checkpoint
 from dreamgym.training.log import StageLog
-from dreamgym.training.run import _device
+from dreamgym.training.run import choose_device
 from dreamgym.training.stage import Sums, derive_seed
 from dreamgym.wrappers.feature_observation import FeatureObservation
 
@@ -95,7 +95,7 @@ def train_online(
             checkpoint is intact.
     """
     begin, config = time.perf_counter(), config or OnlineConfig()
-    device = _device(config.device)
+    device = choose_device(config.device)
     num_threads = torch.get_num_threads()
     torch.set_num_threads(config.threads)
     try:
@@ -236,15 +236,17 @@ class _Run:
             batch = self.sampler.batch(self.updates)
             loss, terms = self.model.loss(batch, self.stage)
             when = f"at update {self.updates} of the world model, after {self.steps} real steps"
-            advice = (
-                "The last checkpoint is intact; lower learning_rate or grad_clip in a new folder. The batch: "
-                f"{'; '.join(self.sampler.sources(self.updates))}."
-            )
-            self.adam.step(loss, terms, when, advice)
+            self.adam.step(loss, terms, when, self._advise)
             states, valid = observe_batch(self.model, batch)
             index = valid.nonzero()[:, 0]
             chosen = index[torch.randperm(len(index), device=self.device)[: self.config.starts_per_update]]
             self.sums.add({**terms, **self.agent.update(self.model, gather(states, chosen))})
+
+    def _advise(self) -> str:
+        assert self.sampler is not None
+        sources = "; ".join(self.sampler.sources(self.updates))
+        advice = "lower learning_rate or grad_clip in a new folder"
+        return f"The last checkpoint is intact; {advice}. The batch: {sources}."
 
     def _read(self) -> None:
         """Let the sampler know of all episodes on disk."""

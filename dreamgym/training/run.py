@@ -137,7 +137,7 @@ class _Run:
     def __init__(
         self, model: Any, dataset: Dataset, out: Path, stages: Mapping[str, StageConfig], config: TrainConfig
     ) -> None:
-        self.device = _device(config.device)
+        self.device = choose_device(config.device)
         self.model = model.to(self.device)
         self.out, self.stages, self.config = out, stages, config
         self.checkpoints = out / "checkpoints"
@@ -321,7 +321,7 @@ def _select(model: Any, only: Sequence[str] | None) -> list[str]:
     return [stage for stage in model.stages if only is None or stage in only]
 
 
-def _device(name: str) -> torch.device:
+def choose_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from dreamgym.core import optimizer
 from dreamgym.core.model import SequenceBatch, StageConfig
 from dreamgym.data.episodes import Dataset
 from dreamgym.data.sequences import SequenceSampler, iterate_obs
@@ -54,7 +54,7 @@ class StageTrainer:
         # pictures alone: the products of a memory are too small to gain, and its errors add up over a dream
         self._bf16 = bf16 and any(parameter.ndim >= 4 for parameter in self._parameters)
         self._optimizer = torch.optim.Adam(self._parameters, fused=True)
-        self._load(moments)
+        optimizer.load_moments(self._optimizer, moments)
         self._train = self._sampler(train)
         self._held_out = self._sampler(held_out) if len(held_out) else None
         self._next: tuple[int, SequenceBatch] | None = None
@@ -100,16 +100,7 @@ class StageTrainer:
 
     def moments(self) -> dict[str, Tensor]:
         """Return the optimiser's state as named tensors."""
-        state = self._optimizer.state_dict()["state"]
-        return {f"{i}.{name}": value for i, slots in state.items() for name, value in slots.items()}
-
-    def _load(self, moments: Mapping[str, Tensor]) -> None:
-        state: dict[int, dict[str, Tensor]] = defaultdict(dict)
-        for key, value in moments.items():
-            index, _, name = key.partition(".")
-            state[int(index)][name] = value
-        groups = self._optimizer.state_dict()["param_groups"]
-        self._optimizer.load_state_dict({"state": dict(state), "param_groups": groups})
+        return optimizer.moments(self._optimizer)
 
     @torch.no_grad()
     def _sampler(self, dataset: Dataset) -> SequenceSampler:

@@ -50,7 +50,7 @@ def test_what_is_not_finite_is_named_and_leaves_the_weights_alone():
     weight = nn.Parameter(torch.zeros(2))
     adam = ClippedAdam([weight], 0.1, 100)
     with pytest.raises(TrainingFailed, match="^reward is inf at update 3; expected a finite number. Rest.$"):
-        adam.step(weight.sum(), {"reward": torch.tensor(math.inf)}, "at update 3", "Rest.")
+        adam.step(weight.sum(), {"reward": torch.tensor(math.inf)}, "at update 3", lambda: "Rest.")
     with pytest.raises(TrainingFailed, match="the norm of the gradient is inf at update 3"):
         adam.step(weight.sqrt().sum(), {}, "at update 3")
     assert weight.tolist() == [0, 0]

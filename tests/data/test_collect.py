@@ -14,7 +14,7 @@ from gymnasium.error import NameNotFound
 
 from dreamgym.data import Dataset
 from dreamgym.data.collect import collect
-from dreamgym.data.drivers import RandomDriver
+from dreamgym.data.drivers import RandomDriver, find_drivers
 from dreamgym.errors import DreamgymError, InvalidArgument, InvalidDataset, UnknownName
 
 ENV = "data.toy:make"
@@ -237,3 +237,9 @@ def test_a_worker_that_dies_is_reported(tmp_path):
 def test_what_an_env_raises_in_a_worker_reaches_the_caller(tmp_path):
     with pytest.raises(ZeroDivisionError, match="on purpose"):
         record(tmp_path / "data", driver="faulty", drivers={"faulty": "data.toy:Faulty"}, num_workers=2)
+
+
+def test_uniform_is_chance_even_where_an_env_calls_another_driver_random():
+    drivers, _ = find_drivers("CarRacing64-v0")
+    assert drivers["uniform"] is RandomDriver
+    assert drivers["random"] is not RandomDriver

@@ -399,8 +399,11 @@ def test_every_variant_of_the_papers_has_finite_losses_and_gradients(preset):
         ({"latent": "discrete"}, r"latent is 'discrete'; expected one of 'categorical', 'gaussian'\."),
         ({"reward": "mse"}, r"reward is 'mse'; expected one of 'two_hot', 'squared'\."),
         ({"features": "h"}, r"features is 'h'; expected one of 'z', 'hz'\."),
-        ({"activation": "gelu"}, r"activation is 'gelu'; expected one of 'elu', 'relu', 'silu'\."),
-        ({"conv_activation": "gelu"}, r"conv_activation is 'gelu'; expected one of None, 'elu', 'relu', 'silu'\."),
+        ({"activation": "gelu"}, r"activation is 'gelu'; expected one of 'tanh', 'relu', 'elu', 'silu'\."),
+        (
+            {"conv_activation": "gelu"},
+            r"conv_activation is 'gelu'; expected one of None, 'tanh', 'relu', 'elu', 'silu'\.",
+        ),
         ({"norm": "batch"}, r"norm is 'batch'; expected one of 'none', 'layer', 'rms'\."),
         ({"conv_norm": "batch"}, r"conv_norm is 'batch'; expected one of 'none', 'layer', 'rms'\."),
         ({"gates_norm": "batch"}, r"gates_norm is 'batch'; expected one of None, 'none', 'layer', 'rms'\."),
