@@ -62,7 +62,7 @@ class Options:
     score: float | None = None
     """To be reached in every env; by default each env's own."""
     baseline_factor: int = 10
-    """Real steps of the baselines, in those of Dreamer: more, so that the ratio can be told."""
+    """Most real steps of a baseline, in those of Dreamer: past Dreamer's it goes on only until it reaches the score."""
     baselines: bool = True
     run: OnlineConfig = field(default_factory=OnlineConfig)
     """Of Dreamer; the baselines are evaluated as often, on the same seeds."""
@@ -73,18 +73,18 @@ Curve = list[tuple[int, float]]
 
 
 class Evaluation(BaseCallback):
-    """Scores the deterministic policy on fixed seeds."""
+    """Scores the deterministic policy on fixed seeds; ends the training where there is nothing left to compare."""
 
-    def __init__(self, env: str, run: OnlineConfig) -> None:
+    def __init__(self, env: str, run: OnlineConfig, score: float) -> None:
         super().__init__()
-        self.env, self.run, self.curve = gym.make(env), run, Curve()
+        self.env, self.run, self.score, self.curve = gym.make(env), run, score, Curve()
 
     def _on_step(self) -> bool:
         before, every = self.curve[-1][0] if self.curve else 0, self.run.eval_every
         if self.num_timesteps // every > before // every:
             returns = [self._play(i) for i in range(self.run.eval_episodes)]
             self.curve.append((self.num_timesteps, float(np.mean(returns))))
-        return True
+        return self.num_timesteps < self.run.steps or steps_to(self.curve, self.score) == float("inf")
 
     def _play(self, i: int) -> float:
         obs, _ = self.env.reset(seed=self.run.eval_seed + i)
@@ -108,7 +108,7 @@ def baseline(name: str, env: str, seed: int, options: Options) -> Curve:
     num_envs, settings = ZOO.get((env, name), (1, {}))
     envs = make_vec_env(env, num_envs, seed=seed)
     policy = "CnnPolicy" if is_image(envs.observation_space) else "MlpPolicy"
-    callback = Evaluation(env, options.run)
+    callback = Evaluation(env, options.run, SCORES[env] if options.score is None else options.score)
     algorithm = ALGORITHMS[name](policy, envs, seed=seed, device="cpu", **settings)
     algorithm.learn(options.run.steps * options.baseline_factor, callback=callback)
     return callback.curve

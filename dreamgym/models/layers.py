@@ -75,6 +75,6 @@ def make_mlp(
     """
     net = make_perceptron(input_dim, output_dim, [hidden_dim] * layers, activation, norm, PackedLinear)
     if zero:
-        nn.init.zeros_(net[-1].weight)
-        nn.init.zeros_(net[-1].bias)
+        for parameter in net[-1].parameters():
+            nn.init.zeros_(parameter)
     return net
