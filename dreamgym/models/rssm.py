@@ -28,6 +28,7 @@ __all__ = ["Config", "Rssm", "State"]
 
 LATENTS = ("categorical", "gaussian")
 REWARDS = ("two_hot", "squared")
+ENDINGS = ("state", "memory")
 FEATURES = {"z": ("stoch",), "hz": ("deter", "stoch")}
 _MIN_STD = 0.1
 
@@ -91,13 +92,13 @@ class Rssm(WorldModel[State], nn.Module):
         )
         self.prior = make_mlp(deter, belief, hidden_dim=hidden, layers=config.prior_layers, **style)
         self.posterior = make_mlp(deter + self.encoder.code_dim, belief, hidden_dim=hidden, layers=1, **style)
-        self.decoder = Decoder(deter + self.stoch_dim, observation_space, **senses)
+        self.decoder = Decoder(deter + self.stoch_dim, observation_space, bright_weight=config.bright_weight, **senses)
         outputs = NUM_BINS if config.reward == "two_hot" else 1
         head: dict[str, Any] = {"hidden_dim": config.head_dim or hidden, "layers": config.head_layers, **style}
         self.rewards = nn.ModuleList(
             make_mlp(deter + self.stoch_dim, outputs, zero=True, **head) for _ in range(config.reward_members)
         )
-        self.ending = make_mlp(deter + self.stoch_dim, 1, **head)
+        self.ending = make_mlp(deter + (self.stoch_dim if config.ending == "state" else 0), 1, **head)
 
     def initial(self, batch_size: int) -> State:
         """Return empty memories and a latent of zeros, which stands for nothing seen yet."""
@@ -121,13 +122,13 @@ class Rssm(WorldModel[State], nn.Module):
     def step(
         self, state: State, action: Tensor, noise: Tensor | None = None, temperature: float = 1.0
     ) -> Transition[State]:
-        """Return what the dream holds to happen next; reward and termination are read from the new state."""
+        """Return what the dream holds to happen next; the reward is read from the new state."""
         deter = self.gru(state.deter, state.stoch, action)
         if noise is None:
             noise = torch.randn(len(deter), self.noise_dim, device=deter.device)
         after = State(deter, self._draw(self.prior(deter), noise, temperature))
         full = torch.cat([after.deter, after.stoch], 1)
-        ending = self.ending(full)[:, 0].sigmoid()
+        ending = self._ending(full).sigmoid()
         if len(self.rewards) == 1:
             return Transition(after, self._reward(self.rewards[0](full)), ending)
         members = torch.stack([self._reward(head(full)) for head in self.rewards])  # [N, B]
@@ -167,14 +168,14 @@ class Rssm(WorldModel[State], nn.Module):
             members = [self._reward_loss(head(after), batch.reward.flatten()) for head in self.rewards]
             reward = torch.stack(members).mean(0)  # [B * T]
             ending = nn.functional.binary_cross_entropy_with_logits(
-                self.ending(after)[:, 0], batch.terminated.flatten(), reduction="none"
+                self._ending(after), batch.terminated.flatten(), reduction="none"
             )
         error = self.decoder.error(full.flatten(0, 1), obs)
         mask = batch.mask.flatten()  # [B * T]
         seen = torch.cat([batch.mask.new_ones(len(batch.mask), 1), batch.mask], 1).flatten()  # [B * (T + 1)]
         terms = {
             "reconstruction": config.reconstruction_weight * masked_mean(error, seen),
-            "dynamics": config.dynamics_weight * self._costly(dynamics, seen),
+            "dynamics": config.dynamics_weight * self._costly(dynamics, seen, config.dynamics_free_nats),
             "representation": config.representation_weight * self._costly(representation, seen),
             "reward": config.reward_weight * masked_mean(reward, mask),
             "continue": config.continue_weight * masked_mean(ending, mask),
@@ -218,9 +219,9 @@ class Rssm(WorldModel[State], nn.Module):
             kl_normal(mean, std, prior_mean.detach(), prior_std.detach()),
         )
 
-    def _costly(self, nats: Tensor, mask: Tensor) -> Tensor:
-        """Return the mean of a KL `[B]`, of which some nats have no gradient."""
-        free = self.config.free_nats
+    def _costly(self, nats: Tensor, mask: Tensor, free: float | None = None) -> Tensor:
+        """Return the mean of a KL `[B]`, of which some nats have no gradient; as many as the config says by default."""
+        free = self.config.free_nats if free is None else free
         return (
             masked_mean(nats.clamp(min=free), mask)
             if self.config.free_nats_each
@@ -246,6 +247,10 @@ class Rssm(WorldModel[State], nn.Module):
         mean, std = belief.chunk(2, 1)
         return mean, nn.functional.softplus(std) + _MIN_STD
 
+    def _ending(self, full: Tensor) -> Tensor:
+        """Return logits `[B]` of the end of the episode, given memories and latents `[B, D + Z]`."""
+        return self.ending(full if self.config.ending == "state" else full[:, : self.config.deter_dim])[:, 0]
+
     def _reward(self, out: Tensor) -> Tensor:
         """Return `[B]` the reward that the head's output `[B, ...]` means, env units."""
         scaled = two_hot_mean(out) if self.config.reward == "two_hot" else out[:, 0]
@@ -258,8 +263,8 @@ class Rssm(WorldModel[State], nn.Module):
 
 def _check(config: Config) -> None:
     options: dict[str, Iterable[str | None]] = {
-        "latent": LATENTS, "reward": REWARDS, "features": FEATURES, "activation": ACTIVATIONS, "norm": NORMS,
-        "conv_norm": NORMS, "conv_activation": (None, *ACTIVATIONS), "gates_norm": (None, *NORMS),
+        "latent": LATENTS, "reward": REWARDS, "ending": ENDINGS, "features": FEATURES, "activation": ACTIVATIONS,
+        "norm": NORMS, "conv_norm": NORMS, "conv_activation": (None, *ACTIVATIONS), "gates_norm": (None, *NORMS),
     }  # fmt: skip
     for name, known in options.items():
         if getattr(config, name) not in known:

@@ -57,8 +57,14 @@ class Config:
     reward_scale: float = 1.0
     """The head learns reward times this. Choose it so that the product is about 1: of rewards of 1e6 the squared error
     drowns the rest of the loss; rewards far below 0.1 all lie in the two-hot head's middle bin."""
+    ending: str = "state"
+    """What the end of an episode is read from: `"state"`, or `"memory"`, which knows all but the last picture: then an
+    end is foreseen from what leads to it, and a latent that fails to draw the last picture does not hide it."""
     reconstruction_weight: float = 1.0
     """Weight of the squared error of an observation, summed over pixels; 0.5 makes it a unit Gaussian's nats."""
+    bright_weight: float = 0.0
+    """A pixel's error weighs 1 plus this times the brightest of its colours, in [0, 1]: for small things in the dark,
+    which are otherwise left out."""
     reward_weight: float = 1.0
     """Weight of the reward's loss."""
     reward_members: int = 1
@@ -71,6 +77,8 @@ class Config:
     """Weight of the KL that pulls the posterior towards the prior."""
     free_nats: float = 1.0
     """Nats of either KL that cost nothing."""
+    dynamics_free_nats: float | None = None
+    """Nats of the KL that pulls the prior, if they are not `free_nats`: at 0 the prior never stops learning."""
     free_nats_each: bool = False
     """Whether they are free at every single moment, or else on the mean over the batch."""
 

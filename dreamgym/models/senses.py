@@ -100,7 +100,11 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Draws: what an `Encoder` with the same arguments saw, from features `[B, F]`."""
+    """Draws: what an `Encoder` with the same arguments saw, from features `[B, F]`.
+
+    Args:
+        bright_weight: the weight of a pixel's error is 1 plus this times the brightest of its colours, in [0, 1].
+    """
 
     def __init__(
         self,
@@ -115,9 +119,11 @@ class Decoder(nn.Module):
         norm: str,
         activation: str,
         log: bool,
+        bright_weight: float = 0.0,
     ) -> None:
         super().__init__()
         found = parts(space)
+        self.bright_weight = bright_weight
         self.pictures = {name: part for name, part in found.items() if is_image(part)}
         self.vectors = {name: action_dim(part) for name, part in found.items() if name not in self.pictures}
         self.log, self.alone = log, not isinstance(space, spaces.Dict)
@@ -139,13 +145,16 @@ class Decoder(nn.Module):
         return drawn[ALONE] if self.alone else drawn
 
     def error(self, features: Tensor, obs: Obs) -> Tensor:
-        """Return `[B]` squared errors, summed over pixels and numbers; vectors as logarithms if they are read so."""
+        """Return `[B]` squared errors, summed over weighted pixels and numbers, these as logarithms if read so."""
         drawn, given = self._draw(features), named(obs)
         total: Any = 0
         for name, x in drawn.items():
             target = symlog(given[name]) if self.log and name in self.vectors else given[name]
             # one operator, and no axis moved: pictures lie channels last, and each pass over them counts
-            total = total + nn.functional.mse_loss(x.float(), target, reduction="none").sum(tuple(range(1, x.ndim)))
+            errors = nn.functional.mse_loss(x.float(), target, reduction="none")
+            if self.bright_weight and name in self.pictures:
+                errors = errors * (1 + self.bright_weight * target.amax(1, keepdim=True))
+            total = total + errors.sum(tuple(range(1, x.ndim)))
         return total
 
     def _draw(self, features: Tensor) -> dict[str, Tensor]:

@@ -298,6 +298,15 @@ def test_free_nats_have_no_gradient(each):
     assert prior_gradient(replace(config, free_nats=0.0)).abs().max() > 1e-3
 
 
+def test_the_prior_can_learn_where_the_posterior_has_free_nats():
+    config = replace(CATEGORICAL, free_nats=100.0, dynamics_free_nats=0.0)
+    model = make(config)
+    terms = losses(model, windows(model))[1]
+    assert terms["representation"] == pytest.approx(0.1 * 100)
+    assert terms["dynamics"] < 0.5 * 100
+    torch.testing.assert_close(prior_gradient(config), prior_gradient(replace(CATEGORICAL, free_nats=0.0)))
+
+
 def test_free_nats_of_each_moment_spare_those_that_need_it():
     nats, mask = torch.tensor([0.1, 3.0, 0.3, 9.0]).requires_grad_(), torch.tensor([1.0, 1.0, 1.0, 0.0])
     one, all_ = make(replace(CATEGORICAL, free_nats_each=True)), make()
@@ -365,6 +374,21 @@ def test_rewards_and_endings_are_read_from_the_state_that_is_reached():
             torch.testing.assert_close(out.reward, two_hot_mean(model.rewards[0](full)) / config.reward_scale)
 
 
+def test_an_ending_read_from_the_memory_is_foreseen_before_the_next_picture():
+    model = make(replace(CATEGORICAL, ending="memory"))
+    batch = windows(model)
+    state = follow(model, batch)[-1]
+    one, other = (model.step(state, torch.ones(4, 2), torch.randn(4, model.noise_dim)) for _ in range(2))
+    assert not torch.equal(one.state.stoch, other.state.stoch)
+    assert torch.equal(one.termination, other.termination)
+    torch.testing.assert_close(one.termination, model.ending(one.state.deter)[:, 0].sigmoid())
+    memories = torch.stack([state.deter for state in follow(model, batch)], 1)[:, 1:].flatten(0, 1)  # [B * T, D]
+    chance = model.ending(memories)[:, 0].sigmoid().detach().double().numpy()
+    ended, mask = batch.terminated.flatten().double().numpy(), batch.mask.flatten().double().numpy()
+    nats = -ended * np.log(chance) - (1 - ended) * np.log1p(-chance)
+    assert losses(model, batch)[1]["continue"].item() == pytest.approx((nats * mask).sum() / mask.sum(), rel=1e-4)
+
+
 def test_a_new_model_expects_no_reward():
     torch.manual_seed(0)
     model = Rssm(CATEGORICAL, VECTOR, LEVER)
@@ -398,6 +422,7 @@ def test_every_variant_of_the_papers_has_finite_losses_and_gradients(preset):
     [
         ({"latent": "discrete"}, r"latent is 'discrete'; expected one of 'categorical', 'gaussian'\."),
         ({"reward": "mse"}, r"reward is 'mse'; expected one of 'two_hot', 'squared'\."),
+        ({"ending": "latent"}, r"ending is 'latent'; expected one of 'state', 'memory'\."),
         ({"features": "h"}, r"features is 'h'; expected one of 'z', 'hz'\."),
         ({"activation": "gelu"}, r"activation is 'gelu'; expected one of 'tanh', 'relu', 'elu', 'silu'\."),
         (

@@ -35,10 +35,10 @@ WIDTHS = {  # channels[-1] for each 16 x 16 pixels, hidden_dim for all vectors t
 }
 
 
-def senses(cls, *first, log=True, norm="none"):
+def senses(cls, *first, log=True, norm="none", **more):
     torch.manual_seed(0)
     sizes = {"channels": (2, 3, 4, 5), "conv_norm": norm, "conv_activation": "silu", "hidden_dim": 7, "layers": 2}
-    return cls(*first, **sizes, norm=norm, activation="silu", log=log)
+    return cls(*first, **sizes, norm=norm, activation="silu", log=log, **more)
 
 
 def observe(space, lanes=4):
@@ -76,6 +76,19 @@ def test_the_error_is_the_sum_of_squares_over_all_pixels_and_numbers(name, log):
         if log and a.ndim == 2:
             a, b = (np.sign(value) * np.log1p(np.abs(value)) for value in (a, b))
         expected += ((a - b) ** 2).reshape(4, -1).sum(1)
+    assert decoder.error(features, obs).detach().numpy() == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["picture", "dict", "mixed"])
+def test_bright_pixels_weigh_more_if_that_is_asked_for(name):
+    space, features = SPACES[name], torch.randn(4, FEATURES)
+    obs, decoder = observe(space), senses(Decoder, FEATURES, space, log=False, bright_weight=6.0)
+    expected = np.zeros(4)
+    drawn = named_leaves(decoder(features))
+    for key, x in named_leaves(obs).items():
+        a, b = (value.detach().double().numpy() for value in (drawn[key], x))
+        weight = 1 + 6 * b.max(1, keepdims=True) if a.ndim == 4 else 1  # [B, 1, H, W]
+        expected += (weight * (a - b) ** 2).reshape(4, -1).sum(1)
     assert decoder.error(features, obs).detach().numpy() == pytest.approx(expected, rel=1e-4)
 
 
