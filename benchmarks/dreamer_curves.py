@@ -3,7 +3,8 @@
     python benchmarks/dreamer_curves.py --envs CartPole-v1 Pendulum-v1 --seeds 0 1 2 --out runs/curves
 
 Takes about half an hour for each run of Dreamer with vectors on one free core. Started again, it goes on where it was
-stopped. Writes curves.csv and curves.png, and prints the real steps that each needed to a score and their ratio.
+stopped. Writes curves.csv and curves.png, and prints the real steps that each needed to a score that it held, and
+their ratio.
 """
 
 from __future__ import annotations
@@ -61,11 +62,17 @@ class Options:
     out: Path = Path("runs/curves")
     score: float | None = None
     """To be reached in every env; by default each env's own."""
+    held: int = 3
+    """Evaluations in a row that must reach the score: one alone may be luck that the next update takes back."""
     baseline_factor: int = 10
     """Most real steps of a baseline, in those of Dreamer: past Dreamer's it goes on only until it reaches the score."""
     baselines: bool = True
     run: OnlineConfig = field(default_factory=OnlineConfig)
     """Of Dreamer; the baselines are evaluated as often, on the same seeds."""
+
+    def score_of(self, env: str) -> float:
+        """Return what has to be reached in an env."""
+        return SCORES[env] if self.score is None else self.score
 
 
 Curve = list[tuple[int, float]]
@@ -75,16 +82,18 @@ Curve = list[tuple[int, float]]
 class Evaluation(BaseCallback):
     """Scores the deterministic policy on fixed seeds; ends the training where there is nothing left to compare."""
 
-    def __init__(self, env: str, run: OnlineConfig, score: float) -> None:
+    def __init__(self, env: str, options: Options) -> None:
         super().__init__()
-        self.env, self.run, self.score, self.curve = gym.make(env), run, score, Curve()
+        self.env, self.options, self.run, self.curve = gym.make(env), options, options.run, Curve()
+        self.score = options.score_of(env)
 
     def _on_step(self) -> bool:
         before, every = self.curve[-1][0] if self.curve else 0, self.run.eval_every
         if self.num_timesteps // every > before // every:
             returns = [self._play(i) for i in range(self.run.eval_episodes)]
             self.curve.append((self.num_timesteps, float(np.mean(returns))))
-        return self.num_timesteps < self.run.steps or steps_to(self.curve, self.score) == float("inf")
+        held = steps_to(self.curve, self.score, self.options.held) < float("inf")
+        return self.num_timesteps < self.run.steps or not held
 
     def _play(self, i: int) -> float:
         obs, _ = self.env.reset(seed=self.run.eval_seed + i)
@@ -108,7 +117,7 @@ def baseline(name: str, env: str, seed: int, options: Options) -> Curve:
     num_envs, settings = ZOO.get((env, name), (1, {}))
     envs = make_vec_env(env, num_envs, seed=seed)
     policy = "CnnPolicy" if is_image(envs.observation_space) else "MlpPolicy"
-    callback = Evaluation(env, options.run, SCORES[env] if options.score is None else options.score)
+    callback = Evaluation(env, options)
     algorithm = ALGORITHMS[name](policy, envs, seed=seed, device="cpu", **settings)
     algorithm.learn(options.run.steps * options.baseline_factor, callback=callback)
     return callback.curve
@@ -125,14 +134,19 @@ def kept(path: Path, make: Any) -> Curve:
         return [(int(steps), float(mean)) for steps, mean in list(csv.reader(file))[1:]]
 
 
-def steps_to(curve: Curve, score: float) -> float:
-    """Return the real steps of the first evaluation that reached a score; infinity if none did."""
-    return next((steps for steps, mean in curve if mean >= score), float("inf"))
+def steps_to(curve: Curve, score: float, held: int) -> float:
+    """Return the real steps of the first of so many evaluations in a row that reach a score; infinity if there is none.
+
+    >>> steps_to([(1, 9.0), (2, 3.0), (3, 8.0), (4, 9.0)], 8.0, 2)
+    3
+    """
+    reached = [mean >= score for _, mean in curve]
+    return next((curve[i][0] for i in range(len(curve) - held + 1) if all(reached[i : i + held])), float("inf"))
 
 
-def tell(name: str, curves: Sequence[Curve], score: float) -> float:
+def tell(name: str, curves: Sequence[Curve], score: float, held: int) -> float:
     """Print and return the median of the real steps that the seeds needed."""
-    needed = [steps_to(curve, score) for curve in curves]
+    needed = [steps_to(curve, score, held) for curve in curves]
     tested = max(curve[-1][0] for curve in curves)
     words = ", ".join(f"{n:,.0f}" if n < float("inf") else f"> {tested:,}" for n in needed)
     best = ", ".join(f"{max(mean for _, mean in curve):.0f}" for curve in curves)
@@ -166,7 +180,7 @@ def main(options: Options) -> None:
     for env in options.envs:
         discrete = isinstance(gym.make(env).action_space, gym.spaces.Discrete)
         names = ["dreamer", "ppo", "dqn" if discrete else "sac"] if options.baselines else ["dreamer"]
-        score = SCORES[env] if options.score is None else options.score
+        score = options.score_of(env)
         print(env)
         needed: dict[str, float] = {}
         for name in names:
@@ -175,7 +189,7 @@ def main(options: Options) -> None:
                 learn = dreamer if name == "dreamer" else partial(baseline, name)
                 curves.append(kept(options.out / env / f"{name}-{seed}.csv", partial(learn, env, seed, options)))
             found.setdefault(env, {})[name] = curves
-            needed[name] = tell(name, curves, score)
+            needed[name] = tell(name, curves, score, options.held)
         if len(needed) > 1:
             best = min(steps for name, steps in needed.items() if name != "dreamer")
             more = ""
