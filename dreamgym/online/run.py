@@ -21,7 +21,7 @@ from dreamgym.core.codec import decode_action
 from dreamgym.core.filter import Filter, observe_batch
 from dreamgym.core.optimizer import ClippedAdam
 from dreamgym.core.starts import make_start_bank
-from dreamgym.core.tree import gather, named_leaves
+from dreamgym.core.tree import gather
 from dreamgym.data.collect import record_episode, summarize
 from dreamgym.data.drivers import is_function
 from dreamgym.data.episodes import Dataset, Episode
@@ -36,6 +36,7 @@ from dreamgym.hub import build_model, load, save_dream, ship_policy
 from dreamgym.online.config import FREE, OnlineConfig
 from dreamgym.registry import import_target
 from dreamgym.training.checkpoints import Checkpoint, newest_checkpoint, prune_checkpoints, write_checkpoint
+from dreamgym.training.identity import check_identity, complete
 from dreamgym.training.log import StageLog
 from dreamgym.training.run import choose_device
 from dreamgym.training.stage import Sums, derive_seed
@@ -274,14 +275,10 @@ class _Run:
         prune_checkpoints(self.checkpoints, {STAGE: _KEPT})
 
     def _restore(self, checkpoint: Checkpoint) -> None:
-        before, now = named_leaves(checkpoint.record["identity"]), named_leaves(self.identity)
-        names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-        if names:
-            changed = "; ".join(f"{name} was {before.get(name)!r}, is {now.get(name)!r}" for name in names)
-            raise TrainingFailed(
-                f"{self.out} holds a run that cannot be resumed with other settings: {changed}. "
-                "Use the same settings, or a new folder."
-            )
+        recorded = dict(checkpoint.record["identity"])
+        for name, config in (("model", self.model.config), ("agent", self.agent.config)):
+            recorded[name] = complete(recorded[name], config)
+        check_identity(self.out, recorded, self.identity, "Use the same settings, or a new folder.")
         part = lambda tensors, name: {  # noqa: E731
             key.removeprefix(f"{name}."): x for key, x in tensors.items() if key.startswith(f"{name}.")
         }

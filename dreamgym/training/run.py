@@ -7,7 +7,7 @@ import json
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,10 +19,10 @@ from dreamgym.core.codec import encode_action, encode_obs
 from dreamgym.core.model import StageConfig, Trainable, WorldModel
 from dreamgym.core.spaces import is_image
 from dreamgym.core.strips import strip
-from dreamgym.core.tree import named_leaves
 from dreamgym.data.episodes import Dataset
 from dreamgym.errors import InvalidArgument, InvalidDataset, InvalidModel, NotDecodable, TrainingFailed, UnknownName
 from dreamgym.training.checkpoints import Checkpoint, newest_checkpoint, prune_checkpoints, write_checkpoint
+from dreamgym.training.identity import check_identity, complete
 from dreamgym.training.log import StageLog
 from dreamgym.training.stage import StageTrainer, Sums
 
@@ -182,21 +182,15 @@ class _Run:
 
     def _check_identity(self, checkpoint: Checkpoint, stages: Sequence[str]) -> None:
         recorded = {**checkpoint.record["identity"]}
-        # a config that has got new fields since means what it meant before if they have their defaults
         if recorded["model"]["config"] is not None:
-            model_config = {**_defaults(getattr(self.model, "config", None)), **recorded["model"]["config"]}
-            recorded["model"] = {**recorded["model"], "config": model_config}
+            config = complete(recorded["model"]["config"], getattr(self.model, "config", None))
+            recorded["model"] = {**recorded["model"], "config": config}
         before, now = (
-            named_leaves({**identity, "stages": {stage: identity["stages"].get(stage) for stage in stages}})
+            {**identity, "stages": {stage: identity["stages"].get(stage) for stage in stages}}
             for identity in (recorded, self.identity)
         )
-        names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-        changed = [f"{name} was {before.get(name)!r}, is {now.get(name)!r}" for name in names]
-        if changed:
-            raise TrainingFailed(
-                f"{self.out} holds a run that cannot be resumed with other settings: {'; '.join(changed)}. "
-                "Use the same settings, train into a new folder, or begin the stage anew with resume=False."
-            )
+        cure = "Use the same settings, train into a new folder, or begin the stage anew with resume=False."
+        check_identity(self.out, before, now, cure)
 
     def _train_stage(self, stage: str, start: int, moments: Mapping[str, Tensor]) -> None:
         stage_config, config = self.stages[stage], self.config
@@ -363,12 +357,6 @@ def _identity(model: Any, dataset: Dataset, stages: Mapping[str, StageConfig], c
         "config": {name: getattr(config, name) for name in ("seed", "holdout", "precision")},
     }
     return dict(json.loads(json.dumps(identity)))
-
-
-def _defaults(config: Any) -> dict[str, Any]:
-    """Return the defaults of a config's fields, as JSON values."""
-    known = {f.name: f.default for f in fields(config) if f.default is not MISSING} if is_dataclass(config) else {}
-    return dict(json.loads(json.dumps(known)))
 
 
 def _digest(value: Any) -> str:

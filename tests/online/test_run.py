@@ -192,6 +192,16 @@ def test_a_run_with_other_settings_is_not_resumed(tmp_path):
         train(tmp_path / "run", agent=replace(AGENT, horizon=4), batch_size=3)
 
 
+def test_a_run_goes_on_after_its_configs_got_new_fields(tmp_path):
+    train(tmp_path / "run", steps=65)
+    state = newest_checkpoint(tmp_path / "run" / "training" / "checkpoints").folder / "state.json"
+    kept = json.loads(state.read_text())
+    for part, name in (("model", "bright_weight"), ("agent", "slow_weight")):
+        del kept["record"]["identity"][part][name]
+    state.write_text(json.dumps(kept))
+    assert train(tmp_path / "run", steps=70).steps == 70
+
+
 @pytest.mark.parametrize(("env", "shape"), [("Pendulum-v1", (3,)), ("Dodge-v0", (64, 64, 3))])
 def test_levers_and_pictures_are_learned_too(env, shape, tmp_path):
     result = train(tmp_path / "run", env=env, steps=68, prefill=60)
