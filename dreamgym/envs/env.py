@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import gymnasium as gym
@@ -12,6 +13,7 @@ from gymnasium.vector import AutoresetMode
 from dreamgym.core.codec import check_action, encode_action
 from dreamgym.core.wrapper import WrapSpec
 from dreamgym.envs.open import Model, lane_seed, make_simulator, open_dream, time_limit
+from dreamgym.envs.painters import Painter, make_painter
 from dreamgym.envs.simulator import Lanes
 from dreamgym.envs.vector_env import DreamVectorEnv, infos, render_fps
 from dreamgym.envs.view import View
@@ -65,7 +67,7 @@ class DreamEnv(gym.Env[Any, Any]):
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise InvalidArgument(f"render_mode is {render_mode!r}; expected 'rgb_array' or None.")
         self.render_mode = render_mode
-        self.metadata = {**self.metadata, "render_fps": render_fps(self.dream)}
+        self.metadata = {**self.metadata, "render_fps": round(render_fps(self.dream))}  # as play wants it
         self.device = torch.device(device)
         self._lanes: Lanes[Any] | None = None
 
@@ -114,9 +116,9 @@ class DreamEnv(gym.Env[Any, Any]):
         """Return `[H, W, 3]` uint8, the picture of the present state, or None without a render mode.
 
         Raises:
-            NotDecodable: if the dream's observations are no pictures.
+            NotDecodable: if the model has no decoder.
         """
-        return self.view.pictures(self.lanes.state)[0] if self.render_mode == "rgb_array" else None
+        return self.view.pictures(self.lanes.state, self.painter)[0] if self.render_mode == "rgb_array" else None
 
     def get_state(self) -> Lanes[Any]:
         """Return this moment, to be given to `set_state` of any env on the same dream."""
@@ -141,10 +143,18 @@ class DreamEnv(gym.Env[Any, Any]):
         return DreamVectorEnv.branch(self.dream, self.lanes, 0, num_envs, seed, self.view, self.simulator, kwargs)
 
     def get_keys_to_action(self) -> dict[tuple[str | int, ...], Any]:
-        """Return which keys mean which action, as the real twin says; `gymnasium.utils.play` reads it."""
+        """Return which keys mean which action, as the real twin says; `gymnasium.utils.play` reads it.
+
+        Of Box actions it has to be told the one for no key, too: `play(env, noop=np.zeros(3, np.float32))`.
+        """
         from dreamgym.envs.twin import keys_to_action
 
         return keys_to_action(self.dream)
+
+    @cached_property
+    def painter(self) -> Painter:
+        """What draws the observations for people."""
+        return make_painter(self.dream)
 
     @property
     def lanes(self) -> Lanes[Any]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from types import ModuleType
 from typing import Any
 
 import gymnasium as gym
 
+from dreamgym.envs.keys import combinations, default_keys
 from dreamgym.envs.open import Model, open_dream
 from dreamgym.envs.view import OBSERVATIONS
 from dreamgym.errors import ForeignDream, InvalidArgument, InvalidObservation
@@ -70,17 +72,27 @@ def real_module(dream: LoadedDream) -> ModuleType:
     )
 
 
-def keys_to_action(dream: LoadedDream) -> dict[tuple[str | int, ...], Any]:
-    """Return which keys mean which action: what the real twin's module calls `KEYS`, or what the env itself says.
+def keys_to_action(dream: LoadedDream, idle: bool = False) -> dict[tuple[str | int, ...], Any]:
+    """Return which keys mean which action, in the form that `gymnasium.utils.play` reads: codes in ascending order.
+
+    They are what the real twin's module calls `KEYS`, or what the env itself says, or else those that are usual for
+    such an action space (`default_keys`).
+
+    Args:
+        dream: whose keys.
+        idle: whether to return `()` too, what is done while no key is held, where it is known; `play` refuses it.
 
     Raises:
-        InvalidArgument: if neither says.
+        InvalidArgument: if neither says and no keys are usual.
     """
     keys = getattr(real_module(dream), "KEYS", None)
     if keys is None:
-        env = gym.make(real_id(dream))
-        if not env.has_wrapper_attr("get_keys_to_action"):
-            raise InvalidArgument(f"{real_id(dream)} does not say which keys mean which action.")
-        keys = env.get_wrapper_attr("get_keys_to_action")()
-        env.close()
-    return dict(keys)
+        with contextlib.closing(gym.make(real_id(dream))) as env:
+            if env.has_wrapper_attr("get_keys_to_action"):
+                keys = env.get_wrapper_attr("get_keys_to_action")()
+    if keys is None:
+        try:
+            keys = default_keys(dream.model.action_space)
+        except InvalidArgument as error:
+            raise InvalidArgument(f"{real_id(dream)} does not say which keys mean which action, and {error}") from None
+    return {held: action for held, action in combinations(keys).items() if held or idle}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from dreamgym.core.codec import check_action, encode_action
 from dreamgym.core.tree import gather, where
 from dreamgym.core.wrapper import WrapSpec
 from dreamgym.envs.open import Model, lane_seed, make_simulator, open_dream, time_limit
+from dreamgym.envs.painters import Painter, make_painter
 from dreamgym.envs.simulator import Lanes, Outcome, Simulator
 from dreamgym.envs.view import View
 from dreamgym.errors import InvalidArgument, InvalidArgumentType, StepBeforeReset
@@ -74,7 +76,7 @@ class DreamVectorEnv(VectorEnv[Any, Any, Any]):
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.autoreset_mode = self.simulator.autoreset_mode  # TorchRL reads the attribute
         self.metadata = {
-            **self.metadata, "autoreset_mode": self.autoreset_mode, "render_fps": render_fps(self.dream)
+            **self.metadata, "autoreset_mode": self.autoreset_mode, "render_fps": round(render_fps(self.dream)),
         }  # fmt: skip
         self.render_mode = render_mode
         self.device = torch.device(device)
@@ -161,17 +163,17 @@ class DreamVectorEnv(VectorEnv[Any, Any, Any]):
         """Return a tuple of `[H, W, 3]` uint8 pictures, one a lane; in mode "human" show them in a window.
 
         Raises:
-            NotDecodable: if the dream's observations are no pictures.
+            NotDecodable: if the model has no decoder.
         """
         if self.render_mode is None:
             return None
         if self.render_mode == "rgb_array":
-            return tuple(self.view.pictures(self.lanes.state))
+            return tuple(self.view.pictures(self.lanes.state, self.painter))
         if self._window is None:
             from dreamgym.envs.window import Window
 
             self._window = Window(f"{self.dream.name}: {self.num_envs} lanes", self.metadata["render_fps"])
-        self._window.show(self.view.pictures(self.lanes.state, size=64))
+        self._window.show(self.view.pictures(self.lanes.state, self.painter, size=64))
         return None
 
     def close_extras(self, **kwargs: Any) -> None:
@@ -222,6 +224,11 @@ class DreamVectorEnv(VectorEnv[Any, Any, Any]):
                 raise InvalidArgument(f"{name} is given the values {', '.join(map(str, values))}; all lanes share one.")
             values = values[0]
         setattr(self, name, values)
+
+    @cached_property
+    def painter(self) -> Painter:
+        """What draws the observations for people."""
+        return make_painter(self.dream)
 
     @property
     def lanes(self) -> Lanes[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -11,8 +11,11 @@ from torch import Tensor
 
 from dreamgym.core.codec import decode_obs
 from dreamgym.core.model import WorldModel
-from dreamgym.core.spaces import is_image
-from dreamgym.errors import InvalidArgument, NotDecodable
+from dreamgym.core.tree import leaves, tree_map
+from dreamgym.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from dreamgym.envs.painters import Painter
 
 OBSERVATIONS = ("pixels", "features", "both")
 OUTPUTS = ("numpy", "torch")
@@ -54,17 +57,22 @@ class View:
             return {key: self.out(part) for key, part in value.items()}
         return value if self.output == "torch" or not isinstance(value, Tensor) else value.numpy(force=True).copy()
 
-    def pictures(self, state: Any, size: int = 256) -> np.ndarray:
+    @torch.no_grad()
+    def pictures(self, state: Any, paint: Painter, size: int = 256) -> np.ndarray:
         """Return `[B, H, W, 3]` uint8 pictures for people, enlarged by whole pixels to at least `size` where possible.
 
+        Args:
+            state: of all lanes.
+            paint: see `make_painter`.
+            size: of the shorter side, pixels.
+
         Raises:
-            NotDecodable: if the dream's observations are no pictures.
+            NotDecodable: if the model has no decoder.
         """
-        space = self.model.observation_space
-        if not is_image(space):
-            raise NotDecodable(f"render shows pictures; the observations of this dream are {space}.")
-        with torch.no_grad():
-            frames = decode_obs(space, self.model.decode(state)).cpu().numpy()
+        obs = tree_map(
+            lambda x: x.numpy(force=True), decode_obs(self.model.observation_space, self.model.decode(state))
+        )
+        lanes = range(len(next(leaves(obs))))
+        frames = np.stack([paint(tree_map(lambda x, i=i: x[i], obs), None) for i in lanes])
         factor = max(1, size // min(frames.shape[1:3]))
-        frames = frames.repeat(factor, 1).repeat(factor, 2)
-        return np.ascontiguousarray(np.broadcast_to(frames, (*frames.shape[:3], 3)))
+        return np.ascontiguousarray(frames.repeat(factor, 1).repeat(factor, 2))

@@ -90,7 +90,7 @@ class CarDecisions(gym.Wrapper):
     def __init__(self, env: CarPixels) -> None:
         super().__init__(env)
         self.observation_space = gym.spaces.Box(0, 255, (64, 64, 3), np.uint8)
-        self.metadata = {**env.metadata, "render_fps": env.metadata["render_fps"] / ACTION_REPEAT}
+        self.metadata = {**env.metadata, "render_fps": round(env.metadata["render_fps"] / ACTION_REPEAT)}
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

@@ -1,11 +1,15 @@
 """The real twin: the dream's spaces and encoding, its keys, and cards that must not choose what is run."""
 
+import warnings
+
 import gymnasium as gym
 import numpy as np
+import pygame
 import pytest
 from dreamgym.wrappers.feature_observation import FeatureObservation
+from gymnasium import spaces
 from gymnasium.utils.env_checker import check_env
-from oracle import PICTURES, counting_dream
+from oracle import BUTTONS, PICTURES, counting_dream
 
 import dreamgym
 from dreamgym.core.starts import observe_episode
@@ -101,28 +105,69 @@ def test_an_unknown_observation_is_refused_by_its_name(dream_id):
 
 
 def test_the_keys_of_a_dream_are_those_of_its_twin(dream_id):
-    assert gym.make(dream_id).get_wrapper_attr("get_keys_to_action")() == {("a",): 1, ("d",): 2}
+    assert gym.make(dream_id).get_wrapper_attr("get_keys_to_action")() == {(ord("a"),): 1, (ord("d"),): 2}
 
 
-def test_a_twin_without_keys_says_so():
-    dream = LoadedDream(counting_dream().model, counting_dream().starts, {"real": "CartPole-v1"})
-    with pytest.raises(InvalidArgument, match="CartPole-v1 does not say which keys mean which action"):
-        keys_to_action(dream)
+def twin_of(real, action_space=BUTTONS):
+    """Return a dream of other pictures with the keys of a real env."""
+    dream = counting_dream(PICTURES, action_space)
+    return LoadedDream(dream.model, dream.starts, {"real": real})
+
+
+def test_a_twin_that_says_nothing_of_keys_has_the_usual_ones():
+    assert keys_to_action(twin_of("CartPole-v1", spaces.Discrete(2))) == {(pygame.K_LEFT,): 0, (pygame.K_RIGHT,): 1}
+    pendulum = twin_of("Pendulum-v1", spaces.Box(-2, 2, (1,)))
+    keys = keys_to_action(pendulum)
+    assert {held: action.item() for held, action in keys.items()} == {
+        (pygame.K_LEFT,): -2, (pygame.K_RIGHT,): 2, (pygame.K_RIGHT, pygame.K_LEFT): 0,
+    }  # fmt: skip
+    assert keys_to_action(pendulum, idle=True)[()].tolist() == [0]
+
+
+def test_a_twin_without_keys_says_so_where_none_are_usual():
+    with pytest.raises(InvalidArgument, match="CartPole-v1 does not say which keys mean which action, and no keys are"):
+        keys_to_action(twin_of("CartPole-v1", spaces.Discrete(10)))
+
+
+def test_what_a_twin_does_with_its_keys_let_go_is_known():
+    assert keys_to_action(twin_of("MountainCar-v0"), idle=True)[()] == 1
+    assert () not in keys_to_action(twin_of("MountainCar-v0"))
 
 
 def test_the_arrow_keys_drive_the_dreamed_car():
-    dream = LoadedDream(counting_dream().model, counting_dream().starts, {"real": "CarRacing64-v0"})
-    keys = keys_to_action(dream)
-    pygame = pytest.importorskip("pygame")
+    keys = keys_to_action(twin_of("CarRacing64-v0"), idle=True)
     assert keys[(pygame.K_UP,)].tolist() == [0, 1, 0]
     assert keys[(pygame.K_LEFT,)].tolist() == [-1, 0, 0]
     assert keys[(pygame.K_RIGHT, pygame.K_DOWN)].tolist() == pytest.approx([1, 0, 0.8])
     assert keys[()].tolist() == [0, 0, 0]
     assert len(keys) == 9
-    space = gym.spaces.Box(np.float32([-1, 0, 0]), np.float32([1, 1, 1]))
+    space = spaces.Box(np.float32([-1, 0, 0]), np.float32([1, 1, 1]))
     assert all(space.contains(action) for action in keys.values())
 
 
 def test_the_keys_move_the_ship_of_dodge():
-    dream = LoadedDream(counting_dream().model, counting_dream().starts, {"real": "Dodge-v0"})
-    assert keys_to_action(dream) == {("a",): 1, ("d",): 2}
+    assert keys_to_action(twin_of("Dodge-v0")) == {(ord("a"),): 1, (ord("d"),): 2}
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "idle", "action"),
+    [
+        ("DreamDodge-v0", pygame.K_d, 0, 2),
+        ("DreamCarRacing-v0", pygame.K_LEFT, np.zeros(3, np.float32), np.float32([-1, 0, 0])),
+    ],
+)
+def test_gymnasium_plays_a_dream(name, key, idle, action):
+    env = gym.make(name, render_mode="rgb_array")
+    done = []
+
+    def follow(obs, next_obs, act, *rest):
+        done.append(act)
+        pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=key))
+        if len(done) == 3:
+            pygame.event.post(pygame.event.Event(pygame.QUIT))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a plot that nobody wants
+        from gymnasium.utils.play import play
+    play(env, fps=1000, callback=follow, noop=idle, seed=0)
+    assert np.array_equal(done, [idle, action, action])

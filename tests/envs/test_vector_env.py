@@ -16,7 +16,6 @@ from dreamgym.errors import (
     InvalidActionType,
     InvalidArgument,
     InvalidArgumentType,
-    NotDecodable,
     StepBeforeReset,
 )
 from dreamgym.hub import LoadedDream
@@ -447,11 +446,13 @@ def test_render_shows_each_lane_enlarged_by_whole_pixels():
     assert make(observation_space=PICTURES).render() is None
 
 
-def test_a_dream_without_pictures_says_so_when_it_is_to_be_drawn():
+def test_a_dream_of_numbers_is_plotted():
     env = make(render_mode="rgb_array")
     env.reset(seed=0)
-    with pytest.raises(NotDecodable, match=r"render shows pictures; the observations of this dream are Box\(-inf, inf"):
-        env.render()
+    pictures = env.render()
+    assert len(pictures) == env.num_envs
+    assert pictures[0].dtype == np.uint8
+    assert pictures[0].ndim == 3
 
 
 def test_a_window_shows_the_first_picture_and_every_later_one():

@@ -224,6 +224,18 @@ def test_the_ship_stays_in_the_picture() -> None:
         assert world.ship[0] == column
 
 
+def test_the_keys_move_the_ship_to_their_side() -> None:
+    env = DodgeEnv()
+    keys = env.get_keys_to_action()
+    assert all(env.action_space.contains(action) for action in keys.values())
+    env.reset(seed=0)
+    ship = [int(env.world.ship[0])]
+    for key in ("a", "d", "d"):
+        env.step(keys[(key,)])
+        ship.append(int(env.world.ship[0]))
+    assert np.sign(np.diff(ship)).tolist() == [-1, 1, 1]
+
+
 def test_the_time_limit_only_truncates() -> None:
     env = DodgeVectorEnv(4, max_episode_steps=3)
     env.reset(seed=0)
