@@ -24,8 +24,9 @@ from dreamgym.envs.vector_env import DreamVectorEnv, render_fps
 from dreamgym.errors import DreamgymError, InvalidArgument, MissingExtra, NotDecodable
 from dreamgym.evaluation.learning_curve import draw_curve
 from dreamgym.evaluation.policies import PolicyActor, PolicyLike
-from dreamgym.evaluation.side_by_side import draw, play_both, write_video
+from dreamgym.evaluation.side_by_side import draw, play_both
 from dreamgym.evaluation.transfer import dream_episodes, evaluate
+from dreamgym.evaluation.video import write_video
 from dreamgym.hub import POLICY, LoadedDream, load
 
 CHECKS = 20  # points of the learning curve

@@ -92,6 +92,10 @@ class InvalidDataset(DreamgymError, ValueError):
     """Recorded experience that is empty, not finite, truncated, or of other spaces than asked for."""
 
 
+class NotWritable(DreamgymError, OSError):
+    """A file or folder that cannot be written: the disk is full, it is write-protected, or an encoder died."""
+
+
 class TrainingFailed(DreamgymError, RuntimeError):
     """Training had to stop; the last complete checkpoint is intact."""
 

@@ -25,6 +25,7 @@ REFINED = {
     "ForeignDream": ValueError,
     "PolicyMismatch": ValueError,
     "InvalidDataset": ValueError,
+    "NotWritable": OSError,
     "TrainingFailed": RuntimeError,
     "MissingExtra": ImportError,
 }

@@ -1,10 +1,9 @@
-"""One policy in the real environment and in the dream of the same moment, side by side, as a video."""
+"""One policy in the real environment and in the dream of the same moment, side by side, as the frames of a video."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -140,54 +139,3 @@ def _draw_side(canvas: Any, left: int, side: Side, t: int, fps: float, accent: t
     pen.text((left + PANEL, BAR + PANEL + 27), f"{t / fps:.1f} s", FAINT, small, anchor="rs")
     if over:
         pen.text((left + PANEL // 2, BAR + PANEL // 2), "episode over", TEXT, large, anchor="mm")
-
-
-def write_video(frames: Iterable[np.ndarray], path: str | Path, fps: float) -> Path:
-    """Write frames as `path` with the suffix .mp4, or .gif where imageio-ffmpeg is missing, and return that path.
-
-    Raises:
-        MissingExtra: if Pillow, which writes the .gif, is missing too.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        import imageio_ffmpeg
-
-        imageio_ffmpeg.get_ffmpeg_exe()
-    except (ImportError, RuntimeError):  # the latter if the package came without its program
-        return _write_gif(frames, path.with_suffix(".gif"), fps)
-    return _write_mp4(frames, path.with_suffix(".mp4"), fps, imageio_ffmpeg.write_frames)
-
-
-def _write_mp4(frames: Iterable[np.ndarray], path: Path, fps: float, write_frames: Any) -> Path:
-    temporary = path.with_name(f".{path.name}.tmp.mp4")
-    frames = iter(frames)
-    first = next(frames)
-    # two pictures of equal pixels in a row must not lose their edges: little compression, and even sizes as it is
-    writer = write_frames(
-        str(temporary), first.shape[1::-1], fps=fps, codec="libx264", macro_block_size=2, quality=None,
-        output_params=["-crf", "16", "-preset", "medium", "-movflags", "+faststart"],
-    )  # fmt: skip
-    try:
-        writer.send(None)
-        writer.send(np.ascontiguousarray(first))
-        for frame in frames:
-            writer.send(np.ascontiguousarray(frame))
-    finally:
-        writer.close()
-    temporary.replace(path)
-    return path
-
-
-def _write_gif(frames: Iterable[np.ndarray], path: Path, fps: float) -> Path:
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise MissingExtra("a video", "imageio-ffmpeg or Pillow", "video") from error
-    pictures = [Image.fromarray(frame).quantize(128) for frame in frames]
-    temporary = path.with_name(f".{path.name}.tmp")
-    pictures[0].save(
-        temporary, "GIF", save_all=True, append_images=pictures[1:], duration=round(100 / fps) * 10, loop=0
-    )
-    temporary.replace(path)
-    return path

@@ -13,7 +13,7 @@ from tiny import dodge_episode, save_tiny_dream
 from dreamgym import load, make_real, save_dream
 from dreamgym.core.starts import make_start_bank
 from dreamgym.errors import MissingExtra, NotDecodable
-from dreamgym.evaluation.side_by_side import BAR, MARGIN, PANEL, Side, draw, play_both, write_video
+from dreamgym.evaluation.side_by_side import BAR, MARGIN, PANEL, Side, draw, play_both
 from dreamgym.models.vae_mdn_rnn import VaeMdnRnn
 
 LEFT = "constant:1"
@@ -99,26 +99,6 @@ def test_a_side_that_is_over_waits_dimmed_for_the_other_one():
     assert (
         frames[-1][BAR : BAR + PANEL, -MARGIN - PANEL : -MARGIN] == side(9).pictures[-1].repeat(6, 0).repeat(6, 1)
     ).all()
-
-
-def test_an_mp4_holds_every_frame(tmp_path):
-    imageio_ffmpeg = pytest.importorskip("imageio_ffmpeg")
-    path = write_video(draw([side(), side()], fps=5), tmp_path / "new" / "video", fps=5)
-    assert path == tmp_path / "new" / "video.mp4"
-    count, seconds = imageio_ffmpeg.count_frames_and_secs(str(path))
-    assert (count, seconds) == (8, pytest.approx(1.6))
-    assert list(path.parent.iterdir()) == [path]
-
-
-def test_without_ffmpeg_it_is_a_gif(tmp_path, monkeypatch):
-    from PIL import Image
-
-    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
-    path = write_video(draw([side(), side()], fps=5), tmp_path / "video", fps=5)
-    assert list(tmp_path.iterdir()) == [path]
-    with Image.open(path) as gif:  # equal frames are one, shown for longer
-        lasts = [gif.seek(i) or gif.info["duration"] for i in range(gif.n_frames)]
-    assert (path.suffix, sum(lasts)) == (".gif", 8 * 200)
 
 
 def test_without_pillow_it_says_what_to_install(monkeypatch):
