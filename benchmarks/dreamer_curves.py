@@ -44,7 +44,7 @@ WORLDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # the model's fiel
             "continue_weight": 10.0,
             "dynamics_free_nats": 0.0,
         },
-        {"train_ratio": 160.0, "prefill": 1000, "eval_episodes": 20},
+        {"steps": 12_000, "train_ratio": 160.0, "prefill": 1000, "eval_episodes": 20},
     ),
     "HalfCheetah-v5": (
         {"deter_dim": 256, "hidden_dim": 256},
@@ -144,7 +144,7 @@ def baseline(name: str, env: str, seed: int, options: Options) -> Curve:
     policy = "CnnPolicy" if is_image(envs.observation_space) else "MlpPolicy"
     callback = Evaluation(env, options)
     algorithm = ALGORITHMS[name](policy, envs, seed=seed, device="cpu", **settings)
-    algorithm.learn(options.run.steps * options.baseline_factor, callback=callback)
+    algorithm.learn(options.run_of(env).steps * options.baseline_factor, callback=callback)
     return callback.curve
 
 
@@ -219,7 +219,7 @@ def main(options: Options) -> None:
             best = min(steps for name, steps in needed.items() if name != "dreamer")
             more = ""
             if best == float("inf"):  # then the ratio is at least that of what was tried
-                more, best = "> ", float(options.run.steps * options.baseline_factor)
+                more, best = "> ", float(options.run_of(env).steps * options.baseline_factor)
             ratio = best / needed["dreamer"]
             print(
                 f"  best baseline / dreamer, medians: {f'{more}{ratio:.1f}' if ratio else 'dreamer did not reach it'}"
