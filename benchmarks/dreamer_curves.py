@@ -44,7 +44,7 @@ WORLDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # the model's fiel
             "continue_weight": 10.0,
             "dynamics_free_nats": 0.0,
         },
-        {"steps": 12_000, "train_ratio": 160.0, "prefill": 1000, "eval_episodes": 20},
+        {"steps": 10_000, "train_ratio": 160.0, "prefill": 1000, "eval_episodes": 20},
     ),
     "HalfCheetah-v5": (
         {"deter_dim": 256, "hidden_dim": 256},
