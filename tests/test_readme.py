@@ -51,6 +51,8 @@ FEWER = {
     "train": "--vae.steps 2 --vae.batch-size 4 --mdn-rnn.steps 2 --mdn-rnn.batch-size 2 --starts 50",
     "train-policy": "--decisions 16384",
     "eval": "--episodes 2",
+    "play": "--headless --steps 5",
+    "watch": "--steps 3 --video grid.mp4",
     "dreamer": "--steps 60 --prefill 40 --eval-episodes 1 --train-ratio 32",
 }
 
@@ -63,6 +65,11 @@ def run_in_small(commands, folder):
         run = subprocess.run(command, cwd=folder, capture_output=True, text=True)
         assert run.returncode == 0, run.stderr
     return run.stdout
+
+
+@pytest.mark.slow
+def test_a_dream_is_played_and_watched_by_its_commands(tmp_path):
+    assert "future 4" in run_in_small(blocks("bash", "sh")[-3], tmp_path)
 
 
 @pytest.mark.slow

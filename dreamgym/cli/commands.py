@@ -12,6 +12,8 @@ import gymnasium as gym
 import tyro
 
 from dreamgym.cli.output import print_json, print_table
+from dreamgym.cli.play import play
+from dreamgym.cli.watch import watch
 from dreamgym.errors import DreamgymError, InvalidArgument, UnknownName
 from dreamgym.registry import import_target
 
@@ -330,6 +332,8 @@ def improve(arguments: list[str]) -> int:
 
 COMMANDS: dict[str, Callable[..., int]] = {
     "list": list_,
+    "play": play,
+    "watch": watch,
     "demo": demo,
     "collect": collect,
     "train": train,

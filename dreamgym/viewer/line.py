@@ -1,0 +1,122 @@
+"""One course of events: a world, what was earned in it, and how far back it can be wound."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from dreamgym.viewer.trail import Trail
+from dreamgym.viewer.worlds import DreamWorld, Moment, World
+
+RING = 600
+"""Moments that can be wound back: 48 seconds of CarRacing, a few megabytes."""
+
+
+@dataclass(frozen=True)
+class Lane:
+    """What happened to one lane in its present episode."""
+
+    trail: Trail
+    earned: float = 0.0
+    last: Moment | None = None
+
+    @property
+    def over(self) -> str:
+        """How the episode ended: "terminated", "truncated", "diverged", or "" while it goes on."""
+        if self.last is None:
+            return ""
+        for name in ("diverged", "terminated", "truncated"):
+            if getattr(self.last, name):
+                return name
+        return ""
+
+
+@dataclass
+class Line:
+    """A world being played.
+
+    Args:
+        world: what is played.
+        meta: of the recorded episodes.
+        ended: called with the trail of an episode of one lane that has ended, or is left.
+    """
+
+    world: World
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    ended: Callable[[Trail], object] = lambda trail: None
+    lanes: list[Lane] = field(default_factory=list)
+    _ring: deque[tuple[Any, list[Lane], list[int]]] = field(default_factory=lambda: deque(maxlen=RING))
+
+    def reset(self, seed: int) -> None:
+        """Begin an episode."""
+        self.leave()
+        self.world.reset(seed)
+        self.lanes = [Lane(Trail(obs, {**self.meta, "seed": seed})) for obs in self.world.observations()]
+        self._ring.clear()
+
+    def leave(self) -> None:
+        """Hand in the episode that is being played, if it is one of a single lane that has begun."""
+        if len(self.lanes) == 1 and not self.lanes[0].over and len(self.lanes[0].trail):
+            self.ended(self.lanes[0].trail)
+
+    @property
+    def over(self) -> str:
+        """How the last of the lanes ended, or "" while one goes on."""
+        return self.lanes[-1].over if all(lane.over for lane in self.lanes) else ""
+
+    def step(self, action: Any) -> None:
+        """Go on by one step; lanes that have ended stay where they are."""
+        if self.over:
+            return
+        if isinstance(self.world, DreamWorld):
+            self._ring.append(self.mark())
+        moments = self.world.step(action)
+        for i, (lane, moment, obs) in enumerate(zip(self.lanes, moments, self.world.observations(), strict=True)):
+            if not lane.over:
+                lane.trail.add(action, moment.reward, moment.terminated, moment.truncated or moment.diverged, obs)
+                self.lanes[i] = replace(lane, earned=lane.earned + moment.reward, last=moment)
+        if len(self.lanes) == 1 and self.over:
+            self.ended(self.lanes[0].trail)
+
+    def mark(self) -> tuple[Any, list[Lane], list[int]]:
+        """Return this moment of a dream, for `go_back`."""
+        assert isinstance(self.world, DreamWorld)
+        return self.world.moment, list(self.lanes), [len(lane.trail) for lane in self.lanes]
+
+    def go_back(self, mark: tuple[Any, list[Lane], list[int]]) -> None:
+        """Return to a moment of this episode or of an earlier one; what came after it is forgotten."""
+        assert isinstance(self.world, DreamWorld)
+        self.world.moment, lanes, lengths = mark
+        self.lanes = [replace(lane, trail=lane.trail.copy()) for lane in lanes]
+        for lane, length in zip(self.lanes, lengths, strict=True):
+            lane.trail.cut(length)
+
+    def rewind(self) -> bool:
+        """Go back by one step; False if there is none to take back."""
+        if not self._ring:
+            return False
+        self.go_back(self._ring.pop())
+        return True
+
+    def follow(self, state: Any) -> None:
+        """Go on from a filter's state: what is recorded begins anew, since nothing led there."""
+        assert isinstance(self.world, DreamWorld)
+        self.leave()
+        self.world.follow(state)
+        (obs,) = self.world.observations()
+        self.lanes = [Lane(Trail(obs, dict(self.meta)), self.lanes[0].earned)]
+        self._ring.clear()
+
+    def fork(self, num: int, seed: int) -> Line:
+        """Return as many futures of a dream's situation."""
+        assert isinstance(self.world, DreamWorld)
+        (lane,) = self.lanes
+        lanes = [replace(lane, trail=lane.trail.copy()) for _ in range(num)]
+        return Line(self.world.fork(num, seed), self.meta, self.ended, lanes)
+
+    def only(self, lane: int) -> Line:
+        """Return one of the futures, as a line of its own."""
+        assert isinstance(self.world, DreamWorld)
+        return Line(self.world.only(lane), self.meta, self.ended, [self.lanes[lane]])
