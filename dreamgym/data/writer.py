@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
+import shutil
 import uuid
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -71,8 +74,11 @@ class DatasetWriter:
             "action_space": space_to_json(action_space),
         }
         temporary = self.folder / f".dataset-{uuid.uuid4().hex}.json"
-        temporary.write_text(json.dumps(description, indent=1))
-        temporary.replace(path)
+        try:
+            temporary.write_text(json.dumps(description, indent=1))
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def add(self, episode: Episode, key: str | None = None) -> str:
         """Record an episode and return its key.
@@ -162,13 +168,15 @@ class _ShardWriter:
         self.num_rows = self.num_episodes = self.obs_bytes = 0
         self._dtypes = fields
         folder.mkdir()
-        # unbuffered, and never through a memmap: on a full disk a write fails where a memmap kills the process
-        self._files: dict[str, BinaryIO] = {
-            name: open(folder / file_name(name), "xb", buffering=0)  # noqa: SIM115
-            for name in fields
-        }
-        self._index: BinaryIO = open(folder / "index.jsonl", "xb", buffering=0)  # noqa: SIM115
-        self._header_bytes = {name: self._write_header(name, 0) for name in fields}
+        with ExitStack() as undo:
+            undo.callback(shutil.rmtree, folder, ignore_errors=True)
+            # unbuffered, and never through a memmap: on a full disk a write fails where a memmap kills the process
+            self._files: dict[str, BinaryIO] = {
+                name: undo.enter_context(open(folder / file_name(name), "xb", buffering=0)) for name in fields
+            }
+            self._index: BinaryIO = undo.enter_context(open(folder / "index.jsonl", "xb", buffering=0))
+            self._header_bytes = {name: self._write_header(name, 0) for name in fields}
+            undo.pop_all()
 
     def append(self, rows: Mapping[str, np.ndarray], line: Mapping[str, Any]) -> None:
         index_end = self._index.tell()
@@ -194,10 +202,12 @@ class _ShardWriter:
     def _write_header(self, name: str, num_rows: int) -> int:
         """Write a header in place and return its size; NumPy pads it so that the first axis can grow."""
         dtype, shape = self._dtypes[name]
+        header = {"descr": dtype.str, "fortran_order": False, "shape": (num_rows, *shape)}
+        text = io.BytesIO()
+        np.lib.format.write_array_header_1_0(text, header)  # type: ignore[no-untyped-call]
         file = self._files[name]
         file.seek(0)
-        header = {"descr": dtype.str, "fortran_order": False, "shape": (num_rows, *shape)}
-        np.lib.format.write_array_header_1_0(file, header)  # type: ignore[no-untyped-call]
+        _write_all(file, text.getbuffer())  # NumPy does not notice if only a part is written
         return file.tell()
 
     def close(self) -> None:

@@ -30,6 +30,21 @@ def test_what_is_written_is_read_back(tmp_path):
     assert dataset.obs_offset(2) == 6 + 2
 
 
+@pytest.mark.parametrize("room", [10, 100])
+def test_a_disk_without_room_for_the_first_episode_is_left_as_it_was(room, tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if room == 100:  # there is room for no header, but for a description
+        DatasetWriter(tmp_path, "Toy-v0", OBS, ACTION).close()
+    before = sorted(tmp_path.iterdir())
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            DatasetWriter(tmp_path, "Toy-v0", OBS, ACTION).add(make_episode(3))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert sorted(tmp_path.iterdir()) == before
+
+
 def test_only_the_last_action_terminates():
     assert list(make_episode(3).terminations) == [False, False, True]
     assert not make_episode(3, terminated=False).terminations.any()
