@@ -108,7 +108,7 @@ def pace(options: Options, mode: str, window: Any) -> dict[str, float]:
         playing.frame(FRAME)
         count, longest = count + 1, max(longest, time.perf_counter() - began - passed)
     processor = time.process_time() - processor
-    playing.recorder.stop()
+    playing.recorder.close()
     playing.session.close()
     Path("viewer_speed.mp4").unlink(missing_ok=True)
     return {"rate": count / passed, "processor_ms": 1000 * processor / count, "longest_ms": 1000 * longest}
@@ -132,7 +132,7 @@ def key(dream: str, window: Any, pictures: int = 4) -> list[float]:
         for _ in range(40):
             playing.frame(FRAME)
         if pressed:
-            playing.handle(pygame.event.Event(pygame.KEYDOWN, key=pygame.K_LEFT, mod=0, unicode=""))
+            playing.handle(pygame.event.Event(pygame.KEYDOWN, key=pygame.K_RIGHT, mod=0, unicode=""))
         shown.append([])
         for _ in range(pictures):
             playing.frame(FRAME)

@@ -70,6 +70,7 @@ ROWS = (
     Row("latent", 3.0, 9.0, 6),
 )
 """From the top to the bottom of the panel; the foot is below them."""
+NAMES = tuple(row.name for row in ROWS)
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def magnify(picture: tuple[int, int], room: tuple[int, int]) -> tuple[int, int]:
 def arrange(
     size: tuple[int, int],
     pictures: Sequence[tuple[int, int]],
-    widgets: Sequence[str] = tuple(row.name for row in ROWS),
+    widgets: Sequence[str] = NAMES,
     scale: float | None = None,
 ) -> Layout:
     """Return where everything lies.

@@ -19,6 +19,7 @@ from dreamgym.viewer.keeper import Keeper
 from dreamgym.viewer.layout import NATURAL, SMALLEST
 from dreamgym.viewer.screen import check_pygame, open_window, stay_unseen
 from dreamgym.viewer.session import Session
+from dreamgym.viewer.trail import Trail
 
 if TYPE_CHECKING:
     import pygame
@@ -89,12 +90,17 @@ def play(
     if headless:
         stay_unseen()
     played, keepers = Played(), list[Keeper]()
+
+    def ended(side: str, trail: Trail) -> None:
+        for keeper in keepers:
+            keeper.keep(side, trail)
+
     with ExitStack() as stack:
         stack.enter_context(_signals(played))
         window = None if headless else stack.enter_context(_window(_name(dream), size))
         session = Session(
             dream, variant=variant, policy=policy, side=side, seed=seed, temperature=temperature, rate=rate,
-            ended=lambda side, trail: [keeper.keep(side, trail) for keeper in keepers],
+            ended=ended,
         )  # fmt: skip
         if session.keys is None and session.actor is None:
             raise InvalidArgument(f"{_name(dream)} has neither keys nor a policy: nobody can drive it. Give a policy.")
@@ -134,7 +140,7 @@ def _signals(played: Played) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def note(number: int, frame: Any) -> None:
         played.signal = number
@@ -190,7 +196,8 @@ def _play_seen(
     try:
         shown.run(lambda: bool(played.signal) or (steps is not None and shown.steps >= steps))
     finally:
-        recorder.stop()
+        window.hide()  # completing a film may take a moment
+        recorder.close()
         played.messages += recorder.told
         played.steps, played.pictures = shown.steps, shown.pictures
 

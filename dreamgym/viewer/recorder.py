@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from queue import Queue
+from threading import Thread
 
 import numpy as np
 import pygame
@@ -12,6 +16,7 @@ from dreamgym.errors import DreamgymError
 from dreamgym.evaluation.video import Video
 from dreamgym.viewer.colours import BACKGROUND
 
+WAITING = 8  # pictures for the encoder, 3 MB each
 RATE = 30.0
 """Pictures a second of a video recorded while somebody plays."""
 PIXELS = 1280 * 800
@@ -19,7 +24,7 @@ PIXELS = 1280 * 800
 
 
 class Recorder:
-    """Records pictures while it is on.
+    """Records pictures while it is on; a slow encoder makes the video jerk, never the window.
 
     Args:
         rate: pictures a second of the video.
@@ -28,8 +33,10 @@ class Recorder:
 
     def __init__(self, rate: float = RATE, preset: str = "veryfast") -> None:
         self.rate, self._preset = rate, preset
-        self._video: Video | None = None
+        self._writer: _Writer | None = None
+        self._ending: list[_Writer] = []
         self._size = (0, 0)
+        self._last = np.empty((0, 0, 3), np.uint8)
         self._count, self._owed = 0, 0.0  # pictures
         self.told: list[str] = []
         """How the recordings ended, for people."""
@@ -37,7 +44,7 @@ class Recorder:
     @property
     def seconds(self) -> float | None:
         """How long the recording is, or None if it is off."""
-        return None if self._video is None else self._count / self.rate
+        return None if self._writer is None else (self._count + self._owed) / self.rate
 
     def start(self, path: Path) -> str:
         """Begin a video and return what to tell the player.
@@ -45,43 +52,79 @@ class Recorder:
         Raises:
             MissingExtra, NotWritable: as for `Video`.
         """
-        self._video = Video(path, self.rate, self._preset)
+        self._writer = _Writer(Video(path, self.rate, self._preset))
         self._count, self._owed, self._size = 0, 1.0, (0, 0)
-        return f"recording {self._video.path}"
+        return f"recording {self._writer.video.path}"
 
     def add(self, surface: pygame.Surface, seconds: float) -> str:
-        """Record what is shown for so many seconds, and return what to tell the player if that fails."""
-        if self._video is None:
-            return ""
-        self._owed += seconds * self.rate
-        if self._owed < 1:
-            return ""
-        if self._size == (0, 0):
-            self._size = _recorded_size(*surface.get_size())
-        frame = frame_of(_fit(surface, self._size))
-        try:
-            while self._owed >= 1:
-                self._video.add(frame)
-                self._count, self._owed = self._count + 1, self._owed - 1
-        except (DreamgymError, OSError) as error:
-            self._video = None
-            return self._tell(f"the recording stopped: {error}")
-        return ""
+        """Record what is shown for so many seconds, and return what to tell the player of a recording that ended."""
+        writer = self._writer
+        if writer is not None and writer.error is not None:
+            self.stop()
+        elif writer is not None:
+            self._owed += seconds * self.rate
+            if self._owed >= 1 and not writer.pictures.full():  # else the next picture makes up for this one
+                self._size = self._size if self._count else _recorded_size(*surface.get_size())
+                self._last = frame_of(_fit(surface, self._size))
+                self._put(writer)
+        ended = [writer for writer in self._ending if not writer.is_alive()]
+        self._ending = [writer for writer in self._ending if writer not in ended]
+        self.told += [writer.verdict for writer in ended]
+        return self.told[-1] if ended else ""
 
-    def stop(self) -> str:
-        """Complete the video and return what to tell the player."""
-        video, self._video = self._video, None
-        if video is None:
-            return ""
-        try:
-            path = video.close()
-        except (DreamgymError, OSError) as error:
-            return self._tell(f"the recording is lost: {error}")
-        return self._tell(f"{path} holds the recording") if path else "nothing was recorded"
+    def stop(self) -> None:
+        """Complete the video; `add` tells when that is done."""
+        if self._writer is None:
+            return
+        if self._count and self._owed >= 1:
+            self._put(self._writer)
+        self._writer.pictures.put(None)
+        self._ending.append(self._writer)
+        self._writer = None
 
-    def _tell(self, message: str) -> str:
-        self.told.append(message)
-        return message
+    def close(self) -> None:
+        """Complete all videos."""
+        self.stop()
+        for writer in self._ending:
+            writer.join()
+            self.told.append(writer.verdict)
+        self._ending = []
+
+    def _put(self, writer: _Writer) -> None:
+        times = int(self._owed)
+        writer.pictures.put((self._last, times))
+        self._count, self._owed = self._count + times, self._owed - times
+
+
+class _Writer(Thread):
+    """Hands pictures to a video, and completes it after a last None."""
+
+    def __init__(self, video: Video) -> None:
+        super().__init__(daemon=True)
+        self.video = video
+        self.pictures: Queue[tuple[np.ndarray, int] | None] = Queue(WAITING)
+        self.error: Exception | None = None
+        self.verdict = "nothing was recorded"
+        self.start()
+
+    def run(self) -> None:
+        while (picture := self.pictures.get()) is not None:
+            frame, times = picture
+            for _ in range(times):
+                self._try(partial(self.video.add, frame))
+        path = self._try(self.video.close)
+        if self.error is not None:
+            self.verdict = f"the recording stopped: {self.error}"
+        elif path is not None:
+            self.verdict = f"{path} holds the recording"
+
+    def _try(self, write: Callable[[], Path | None]) -> Path | None:
+        """Write unless it has failed before."""
+        try:
+            return write() if self.error is None else None
+        except (DreamgymError, OSError) as error:
+            self.error = error
+            return None
 
 
 def frame_of(surface: pygame.Surface) -> np.ndarray:

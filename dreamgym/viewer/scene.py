@@ -11,7 +11,7 @@ import pygame
 from dreamgym.envs.vector_env import render_fps
 from dreamgym.viewer.colours import BACKGROUND, FAINT, PANEL, RECORDING, TEXT, side_colour
 from dreamgym.viewer.help import Help
-from dreamgym.viewer.layout import ROWS, Layout, Place, Rect, arrange
+from dreamgym.viewer.layout import NAMES, Layout, Place, Rect, arrange
 from dreamgym.viewer.session import HISTORY, RATES, TEMPERATURES, Pane, Report, Session
 from dreamgym.viewer.widgets import (
     HeatMap,
@@ -136,7 +136,7 @@ class Scene:
         key = size, pictures, frozenset(absent)
         if key != self._key:
             self._key = key
-            self.layout = arrange(size, pictures, [row.name for row in ROWS if row.name not in absent], self._scale)
+            self.layout = arrange(size, pictures, [name for name in NAMES if name not in absent], self._scale)
             if self._look is None or self._look.scale != self.layout.scale:
                 self._look = Look(self.layout.scale)
         return self.layout

@@ -70,9 +70,9 @@ def open_window(title: str, size: tuple[int, int] | None, smallest: tuple[int, i
     import pygame
 
     os.environ.setdefault("SDL_RENDER_VSYNC", "1")
-    if sys.platform == "linux" and not any(Path("/dev").glob("dri/renderD*")):
+    if sys.platform == "linux" and not any(Path("/dev").glob("dri/render*")):
         os.environ.setdefault("SDL_FRAMEBUFFER_ACCELERATION", "0")  # OpenGL without a GPU takes 20 times as long
-    hint = "Without a display: dreamgym play ID --headless --steps 300 --video out.mp4"
+    hint = "Without a display: dreamgym play ID --headless --video out.mp4, or dreamgym watch ID --video out.mp4"
     try:
         pygame.display.init()
         driver = pygame.display.get_driver()

@@ -101,12 +101,13 @@ class Session:
         self._id, self._ended, self._policy = model, ended, policy
         self._real: Line | None = None
         self._futures: Line | None = None
+        self._before_futures: Sequence[Report] = ()
         self._saved: Any = None
         self._rested = 0.0
         self._action = self._planned = self._done = None  # a person's now; the policy's next; the last step's
         self._open(variant, temperature)
         self.clock = Clock(render_fps(self.dream) if rate is None else rate)
-        self.side = side
+        self.side, self._both = side, side == "both"
         self.reset(seed)
 
     def _open(self, variant: str | None, temperature: float) -> None:
@@ -170,6 +171,11 @@ class Session:
         self.clock.rate = float(np.clip(rate, *RATES))
 
     @property
+    def last_action(self) -> Any:
+        """What was done in the last step, by whomever; None before the first of an episode."""
+        return self._done
+
+    @property
     def latent(self) -> np.ndarray:
         """`[F]`, what a policy sees of the foremost lane."""
         return self.lines[0].world.features()[0]
@@ -194,6 +200,7 @@ class Session:
                 self._reality.reset(self.seed)
                 break
             self._reality.step(self._decide(None))
+            self._planned = None
         self.synchronise()
         self._dream.lanes[0] = replace(self._dream.lanes[0], earned=self._reality.lanes[0].earned)
         self.message = ""
@@ -217,12 +224,12 @@ class Session:
         return due
 
     def _step(self) -> None:
-        action = self._decide(self._action)
+        action, went_on = self._decide(self._action), not self.lines[0].lanes[0].over
         for line in self.lines:
             line.step(action)
         self._planned, self._done = None, action
         front = self.lines[0].lanes[0]
-        if front.last is not None:
+        if went_on and front.last is not None:
             info = front.last.info or {}
             self.history.append(
                 Report(front.last.reward, front.earned, info.get("termination"), info.get("disagreement"))
@@ -279,21 +286,28 @@ class Session:
         self.message = "you drive" if self.person else "the policy drives; hold a key to take over"
 
     def toggle_side(self) -> None:
-        """Go from the dream to its real twin, or back; each stays as it was left."""
+        """Go from the dream to its real twin, or back; each stays as it was left.
+
+        Begun side by side, both are a third stop, where the dream follows reality again.
+        """
         self._futures = None
+        stops = SIDES if self._both else SIDES[:2]
         try:
-            self.side = "dream" if self.side != "dream" else "real"
-            line = self.lines[0]
+            self.side = stops[(stops.index(self.side) + 1) % len(stops)]
+            lines = self.lines
         except (DreamgymError, ImportError) as error:
             self.side = "dream"
             self.message = str(error)
             return
-        if not line.lanes:
-            line.reset(self.seed)
+        for line in lines:
+            if not line.lanes:
+                line.reset(self.seed)
         self._planned = None
         self.history.clear()
         self.clock.restart()
         self.message = f"this is {'reality' if self.side == 'real' else 'the dream'}"
+        if self.side == "both":
+            self.synchronise()
 
     def synchronise(self) -> None:
         """Let the dream go on from what was last really seen."""
@@ -349,7 +363,8 @@ class Session:
             return
         self._futures = None
         self._dream.go_back(self._saved[1])
-        self.history = deque(self._saved[2] if self.side == "dream" else self.history, maxlen=HISTORY)
+        if self.side == "dream":
+            self._remember(self._saved[2])
         self._planned, self._rested = None, 0.0
         self.clock.restart()
         self.message = "back at the kept moment"
@@ -358,15 +373,21 @@ class Session:
         """Show four futures of this moment under the same actions, or return to the moment itself."""
         if self._futures is not None:
             self._futures = None
+            self._remember(self._before_futures)
             self.message = "back before the futures"
         elif self.side != "dream":
             self.message = "only a dream has several futures"
         elif self._dream.over:
             self.message = "there is no future: the episode is over"
         else:
+            self._before_futures = tuple(self.history)
             self._futures = self._dream.fork(FUTURES, seed=1000 * (self.seed + 1) + len(self._dream.lanes[0].trail))
             self.message = "four futures; 1 to 4 goes on with one, f goes back"
         self._planned = None
+
+    def _remember(self, reports: Sequence[Report]) -> None:
+        self.history.clear()
+        self.history.extend(reports)
 
     def choose(self, number: int) -> None:
         """Go on with one of the futures, counted from 0."""

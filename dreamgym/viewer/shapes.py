@@ -94,10 +94,10 @@ def heat_map(values: np.ndarray, size: tuple[int, int]) -> pygame.Surface:
 
 
 def grid(count: int, size: tuple[int, int]) -> tuple[int, int]:
-    """Return columns and rows of about square fields, the fewest of them empty.
+    """Return columns and rows of fields that are about square, with as few empty ones as that allows.
 
     >>> grid(512, (224, 120)), grid(6, (200, 100))
-    ((32, 16), (3, 2))
+    ((32, 16), (4, 2))
     """
     ideal = max(1.0, np.sqrt(max(1, count) * size[0] / size[1]))
     shapes = [(n, -(-max(1, count) // n)) for n in range(int(np.ceil(ideal)), min(size[0], int(1.5 * ideal)) + 1)]

@@ -139,12 +139,13 @@ class Window:
 
     def toggle_recording(self) -> None:
         """Begin or complete a video of the window."""
-        recorder = self.recorder
+        if self.recorder.seconds is not None:
+            self.recorder.stop()
+            return
         try:
-            message = recorder.start(self._new_path()) if recorder.seconds is None else recorder.stop()
+            self.session.message = self.recorder.start(self._new_path())
         except (DreamgymError, OSError) as error:
-            message = f"not recording: {error}"
-        self.session.message = message
+            self.session.message = f"not recording: {error}"
 
     def toggle_fullscreen(self) -> None:
         """Fill the screen, or go back into a window."""
@@ -187,7 +188,7 @@ class Window:
         if self._driving:
             return action
         if session.actor is not None and not session.person:
-            self._hands.follow(None)
+            self._hands.follow(session.last_action)  # the wheel is taken over as it stands
             return None
         return self._hands.rest(seconds)
 

@@ -125,9 +125,10 @@ class DreamWorld:
         self._lanes, outcome = self._simulator.step(self.moment, encode_action(self.dream.model.action_space, actions))
         infos = {key: value.tolist() for key, value in outcome.info.items() if value.ndim == 1}
         columns = (outcome.reward, outcome.terminated, outcome.truncated, outcome.diverged)
+        rows = enumerate(zip(*(column.tolist() for column in columns), strict=True))
         return [
-            Moment(*row, {key: float(values[i]) for key, values in infos.items()})
-            for i, row in enumerate(zip(*(column.tolist() for column in columns), strict=True))
+            Moment(reward, terminated, truncated, diverged, {key: float(values[i]) for key, values in infos.items()})
+            for i, (reward, terminated, truncated, diverged) in rows
         ]
 
     def observations(self) -> list[Obs]:

@@ -4,11 +4,11 @@ from itertools import combinations
 
 import pytest
 
-from dreamgym.viewer.layout import ROWS, SMALLEST, arrange, magnify, natural_scale
+from dreamgym.viewer.layout import NAMES, SMALLEST, arrange, magnify, natural_scale
 
-SIZES = [(480, 360), (500, 900), (640, 480), (800, 600), (1000, 1000), (1280, 800), (1366, 700), (1920, 360), (3840, 2160)]
+SIZES = [(480, 360), (500, 900), (640, 480), (800, 600), (1000, 1000), (1280, 800), (1366, 700), (1920, 360)]
+SIZES += [(2560, 1600), (3840, 2160)]
 SQUARE, WIDE, TALL = (64, 64), (600, 400), (160, 210)
-NAMES = [row.name for row in ROWS]
 
 
 def overlap(one, other):

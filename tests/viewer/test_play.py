@@ -15,7 +15,7 @@ from dreamgym.errors import InvalidArgument
 from dreamgym.viewer.play import play
 
 pytest.importorskip("imageio_ffmpeg")
-from films import decode  # noqa: E402
+from films import decode
 
 CART, SMALL = "DreamCartPole-v0", ["--size", "480x360"]
 
@@ -26,15 +26,12 @@ def command(*arguments):
 
 def run(*arguments, environment=(), **options):
     env = {**os.environ, **dict(environment)}
-    return subprocess.run(
-        command(*arguments), env=env, capture_output=True, text=True, timeout=300, **options
-    )
+    return subprocess.run(command(*arguments), env=env, capture_output=True, text=True, timeout=300, **options)
 
 
 def start(*arguments, **options):
-    return subprocess.Popen(
-        command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, **options
-    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command(*arguments), text=True, start_new_session=True, **pipes, **options)
 
 
 def wait_for(condition):
@@ -94,9 +91,7 @@ def limit_files():
 
 @pytest.mark.slow
 def test_a_full_disk_stops_the_recording_and_not_the_play(tmp_path):
-    done = run(
-        "DreamCarRacing-v0", "--steps", 80, "--video", tmp_path / "out.mp4", preexec_fn=limit_files
-    )
+    done = run("DreamCarRacing-v0", "--steps", 80, "--video", tmp_path / "out.mp4", preexec_fn=limit_files)
     assert done.returncode == 0, done.stderr
     assert "the recording stopped: " in done.stdout
     assert done.stdout.splitlines()[-1].startswith("80 steps")

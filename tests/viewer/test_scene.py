@@ -10,7 +10,7 @@ from dreamgym.viewer.colours import BACKGROUND, DREAM, PANEL, REAL, RECORDING
 from dreamgym.viewer.scene import FADING, SHOWN, Marks, Scene
 from dreamgym.viewer.session import Session
 
-SIZE = (1280, 800)
+SIZE, PLAIN = (1280, 800), Marks(50.0)
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def scene(session):
     return Scene(session)
 
 
-def draw(scene, marks=Marks(50.0), seconds=0.0, size=SIZE):
+def draw(scene, marks=PLAIN, seconds=0.0, size=SIZE):
     surface = pygame.Surface(size)
     scene.draw(surface, marks, seconds)
     return surface

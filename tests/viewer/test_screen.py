@@ -53,7 +53,7 @@ def test_without_a_display_the_way_without_a_window_is_told():
     done = run(OPEN)
     assert "Traceback" not in done.stderr
     assert done.stdout.startswith("no window can open: there is no display.")
-    assert "dreamgym play ID --headless --steps 300 --video out.mp4" in done.stdout
+    assert "dreamgym play ID --headless --video out.mp4" in done.stdout
 
 
 def test_a_display_that_does_not_answer_is_told():

@@ -107,7 +107,7 @@ def test_four_futures_begin_in_one_moment_and_part_under_the_same_actions():
     pictures = [pane.picture for pane in session.panes()]
     assert len({picture.tobytes() for picture in pictures}) == FUTURES
     session.choose(2)
-    assert np.array_equal(session.panes()[0].picture, pictures[2])
+    assert abs(session.panes()[0].picture.astype(int) - pictures[2]).max() <= 1  # drawn alone, it may be rounded
     assert session.panes()[0].steps == 25
     session.rewind()
     assert session.message == "this is as far back as it goes"
@@ -139,6 +139,50 @@ def test_side_by_side_begins_in_one_situation_and_takes_the_same_actions():
     real, dream = session.panes()
     assert np.abs(real.picture.astype(float) - dream.picture).mean() < 4
     session.close()
+
+
+def test_tab_goes_round_through_both_if_both_were_begun_with():
+    session = Session(CART, side="both", seed=1)
+    sides = []
+    for _ in range(3):
+        session.toggle_side()
+        steps(session, 2)
+        sides.append([pane.kind for pane in session.panes()])
+    assert sides == [["dream"], ["real"], ["real", "dream"]]
+    session.close()
+
+
+def test_the_policy_looks_before_each_step_that_leads_to_the_shared_moment():
+    session = Session(CART, side="both", seed=1)
+    actions = session.lines[0].lanes[0].trail.episode().action
+    assert len(actions) == WARM_UP
+    assert len(set(actions.tolist())) == 2  # who repeats one action, falls
+    session.close()
+
+
+def test_the_strips_forget_the_futures_and_stop_where_the_foremost_world_ends():
+    session = Session(CAR, seed=6)
+    steps(session, 6)
+    session.fork()
+    steps(session, 3)
+    session.fork()
+    assert len(session.history) == 6
+    cart = Session(CART, side="both", seed=0)
+    while not cart.panes()[0].over:
+        cart.advance(1 / cart.rate, 0)
+    seen = list(cart.history)
+    cart.step_once()
+    assert list(cart.history) == seen
+    cart.close()
+
+
+def test_what_was_done_last_is_told():
+    session = Session(CAR, seed=6)
+    assert session.last_action is None
+    steps(session, 1, LEFT)
+    assert np.array_equal(session.last_action, LEFT)
+    session.reset()
+    assert session.last_action is None
 
 
 def test_the_policy_drives_on_when_the_keys_are_let_go():

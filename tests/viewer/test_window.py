@@ -274,7 +274,7 @@ def test_every_mode_can_be_quit(play, code, mode):
     assert window.open
     tap(window, code)
     assert not window.open
-    window.recorder.stop()
+    window.recorder.close()
 
 
 def test_closing_the_window_ends_the_loop(play):
@@ -296,13 +296,15 @@ def test_r_records_what_is_shown_though_the_window_changes_its_size(play, native
     pytest.importorskip("imageio_ffmpeg")
     from films import decode
 
-    window, session = play()
+    window, _ = play()
     tap(window, pygame.K_r)
     frames(window, 20)
     native.size = (700, 500)
     frames(window, 20)
     tap(window, pygame.K_r)
-    path = Path(session.message.removesuffix(" holds the recording"))
+    window.recorder.close()
+    (told,) = window.recorder.told
+    path = Path(told.removesuffix(" holds the recording"))
     pictures = decode(path)
     assert pictures.shape[1:] == (480, 640, 3)
     assert 22 <= len(pictures) <= 26, "30 a second, of 0.8 seconds"
