@@ -112,6 +112,10 @@ class CarDecisions(gym.Wrapper):
             terminated, truncated = False, True
         return shrink(self.env.draw()), float(total), terminated, truncated, info
 
+    def get_keys_to_action(self) -> dict[tuple[int, ...], np.ndarray]:
+        """Return what `gymnasium.utils.play` reads: `KEYS` without the action for no key, which it is told apart."""
+        return {held: action for held, action in KEYS.items() if held}
+
 
 def shrink(image: np.ndarray) -> np.ndarray:
     """Return a uint8 image `[3h, 3w, C]` averaged by area to `[2h, 2w, C]`, rounded to the nearest.

@@ -1,11 +1,15 @@
 """What a player can do, in dreams that ship: no window is opened."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from dreamgym.core.tree import leaves
-from dreamgym.errors import InvalidArgument
+from dreamgym.core.wrapper import ModelWrapper
+from dreamgym.errors import InvalidArgument, PolicyMismatch
+from dreamgym.hub import load
 from dreamgym.viewer.session import FUTURES, REST, WARM_UP, Session
 from dreamgym.viewer.worlds import fade
 
@@ -301,3 +305,29 @@ def test_a_fade_keeps_the_dtype_and_the_parts():
     assert np.array_equal(fade(before, after, 0.25), np.full((2, 2, 3), 50, np.uint8))
     assert fade({"gear": np.int64(1)}, {"gear": np.int64(2)}, 0.9) == {"gear": 1}
     assert fade({"x": np.zeros(2)}, {"x": np.ones(2)}, 0.25)["x"].tolist() == [0.25, 0.25]
+
+
+class Bursting(ModelWrapper):
+    """A dream that leaves the finite numbers at the first full gas."""
+
+    def step(self, state, action, noise=None, temperature=1.0):
+        out = self.model.step(state, action, noise, temperature)
+        return replace(out, reward=out.reward / (action[:, 1] < 1).float())
+
+
+def test_a_dream_that_diverges_is_cut_off_and_the_next_one_begins():
+    dream = load(CAR)
+    session = Session(replace(dream, model=Bursting(dream.model)), seed=3)
+    steps(session, 3, GAS)
+    earned = session.panes()[0].earned
+    steps(session, 1, np.float32([0, 1, 0]))
+    assert session.panes()[0].over == "diverged"
+    assert session.message == "the dream left the finite numbers and was cut off there"
+    assert session.panes()[0].earned == earned
+    session.advance(REST)
+    assert session.panes()[0].over == ""
+
+
+def test_the_policy_of_another_dream_is_refused():
+    with pytest.raises(PolicyMismatch, match="the policy acts in Discrete"):
+        Session(CAR, policy=load(CART).folder / "policy.safetensors")
