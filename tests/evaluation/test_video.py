@@ -70,12 +70,14 @@ def difference(one, other):
     return np.abs(one[middle].astype(int) - other[middle]).max()
 
 
+@pytest.fixture
 def children():
-    """Return the processes that this one started and that have not been waited for."""
+    """Return a function that lists the processes begun in the test that have not been waited for."""
     listed = Path(f"/proc/self/task/{os.getpid()}/children")
     if not listed.exists():
         pytest.skip("this system does not list a process's children")
-    return listed.read_text().split()
+    before = set(listed.read_text().split())  # those of other tests' libraries
+    return lambda: [child for child in listed.read_text().split() if child not in before]
 
 
 @pytest.fixture
@@ -264,7 +266,7 @@ def test_a_folder_that_cannot_be_written_is_named_at_once(tmp_path, suffix, path
 
 
 @pytest.mark.parametrize("when", ["adding", "closing"])
-def test_an_ffmpeg_that_dies_leaves_nothing_behind(tmp_path, when):
+def test_an_ffmpeg_that_dies_leaves_nothing_behind(tmp_path, children, when):
     video = Video(tmp_path / "video", 5)
     video.add(pictures(1, 400, 600)[0])
     (ffmpeg,) = children()
@@ -277,7 +279,7 @@ def test_an_ffmpeg_that_dies_leaves_nothing_behind(tmp_path, when):
     assert children() == []
 
 
-def test_an_ffmpeg_that_nobody_waits_for_leaves_nothing_behind(tmp_path):
+def test_an_ffmpeg_that_nobody_waits_for_leaves_nothing_behind(tmp_path, children):
     video = Video(tmp_path / "video", 5)
     video.add(pictures(1)[0])
     (ffmpeg,) = children()
