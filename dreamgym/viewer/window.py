@@ -54,7 +54,7 @@ class Window:
         self._hands: Hands | None = None
         self._keys: Any = None
         self._dragged = ""
-        self._driving = self._fullscreen = False
+        self._driving = self._fullscreen = self._away = False
         self._counted, self._seconds, self._rate = 0, 0.0, 0.0
         pygame.key.set_repeat(DELAY, INTERVAL)
         pygame.key.stop_text_input()
@@ -87,12 +87,15 @@ class Window:
         """Do what an event asks for."""
         if event.type in (pygame.QUIT, pygame.WINDOWCLOSE):
             self.open = False
-        elif event.type == pygame.KEYDOWN:
+        elif event.type == pygame.KEYDOWN and not self._away:
             self._press(event)
         elif event.type == pygame.KEYUP:
             self._down.discard(event.key)
             self._held.discard(event.key)
+        elif event.type == pygame.WINDOWFOCUSGAINED:
+            self._away = False
         elif event.type == pygame.WINDOWFOCUSLOST:
+            self._away = True  # some systems go on telling of keys
             for keys in (self._down, self._held, self._taps):
                 keys.clear()
             self._dragged = ""

@@ -156,6 +156,13 @@ def test_losing_the_focus_lets_go_of_all_keys(play):
     window.handle(pygame.event.Event(pygame.WINDOWFOCUSLOST))
     frames(window, 2)
     assert seen[-2:] == [False, False]
+    key(window, pygame.K_LEFT)  # some systems tell a window of keys that are not for it
+    frames(window, 2)
+    assert seen[-2:] == [False, False]
+    window.handle(pygame.event.Event(pygame.WINDOWFOCUSGAINED))
+    key(window, pygame.K_LEFT)
+    frames(window, 2)
+    assert seen[-2:] == [True, True]
 
 
 def test_space_stops_time_and_a_dot_makes_a_step(play):
