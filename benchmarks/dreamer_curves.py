@@ -180,7 +180,7 @@ def tell(name: str, curves: Sequence[Curve], score: float, held: int) -> float:
 
 
 def draw(found: dict[str, dict[str, list[Curve]]], path: Path) -> None:
-    """Draw each env's curves, each seed thin and their mean thick."""
+    """Draw each env's curves, one line a seed."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5 * len(found), 4), dpi=150, layout="constrained")
@@ -192,7 +192,7 @@ def draw(found: dict[str, dict[str, list[Curve]]], path: Path) -> None:
         axes.set_title(env, loc="left")
         axes.set_xscale("log")
         axes.set_xlabel("real steps")
-        axes.set_ylabel(f"mean return of {len(curves)} seeds' evaluations")
+        axes.set_ylabel("return of an evaluation, one line a seed")
         axes.grid(color="#e5e5e5")
         axes.legend(frameon=False)
     figure.savefig(path)
