@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -33,32 +33,39 @@ class Lane:
         return ""
 
 
+@dataclass(frozen=True)
+class Mark:
+    """A moment of a dream, and how far its trails went."""
+
+    moment: Any
+    lanes: list[Lane]
+    lengths: list[int]
+
+
 @dataclass
 class Line:
     """A world being played.
 
     Args:
         world: what is played.
-        meta: of the recorded episodes.
-        ended: called with the trail of an episode of one lane that has ended, or is left.
+        ended: called with the trail of an episode of one lane when it is left, whether it has ended or not.
     """
 
     world: World
-    meta: Mapping[str, Any] = field(default_factory=dict)
     ended: Callable[[Trail], object] = lambda trail: None
     lanes: list[Lane] = field(default_factory=list)
-    _ring: deque[tuple[Any, list[Lane], list[int]]] = field(default_factory=lambda: deque(maxlen=RING))
+    _ring: deque[Mark] = field(default_factory=lambda: deque(maxlen=RING))
 
     def reset(self, seed: int) -> None:
         """Begin an episode."""
         self.leave()
         self.world.reset(seed)
-        self.lanes = [Lane(Trail(obs, {**self.meta, "seed": seed})) for obs in self.world.observations()]
+        self.lanes = [Lane(Trail(obs, {"seed": seed})) for obs in self.world.observations()]
         self._ring.clear()
 
     def leave(self) -> None:
         """Hand in the episode that is being played, if it is one of a single lane that has begun."""
-        if len(self.lanes) == 1 and not self.lanes[0].over and len(self.lanes[0].trail):
+        if len(self.lanes) == 1 and len(self.lanes[0].trail):
             self.ended(self.lanes[0].trail)
 
     @property
@@ -71,42 +78,51 @@ class Line:
         if self.over:
             return
         if isinstance(self.world, DreamWorld):
-            self._ring.append(self.mark())
+            self._ring.append(self._mark())
         moments = self.world.step(action)
         for i, (lane, moment, obs) in enumerate(zip(self.lanes, moments, self.world.observations(), strict=True)):
             if not lane.over:
                 lane.trail.add(action, moment.reward, moment.terminated, moment.truncated or moment.diverged, obs)
                 self.lanes[i] = replace(lane, earned=lane.earned + moment.reward, last=moment)
-        if len(self.lanes) == 1 and self.over:
-            self.ended(self.lanes[0].trail)
 
-    def mark(self) -> tuple[Any, list[Lane], list[int]]:
-        """Return this moment of a dream, for `go_back`."""
-        assert isinstance(self.world, DreamWorld)
-        return self.world.moment, list(self.lanes), [len(lane.trail) for lane in self.lanes]
+    def keep(self) -> tuple[Mark, ...]:
+        """Return this moment of a dream and those that led to it, for `restore`."""
+        return (*self._ring, self._mark())
 
-    def go_back(self, mark: tuple[Any, list[Lane], list[int]]) -> None:
-        """Return to a moment of this episode or of an earlier one; what came after it is forgotten."""
-        assert isinstance(self.world, DreamWorld)
-        self.world.moment, lanes, lengths = mark
-        self.lanes = [replace(lane, trail=lane.trail.copy()) for lane in lanes]
-        for lane, length in zip(self.lanes, lengths, strict=True):
-            lane.trail.cut(length)
+    def restore(self, kept: tuple[Mark, ...]) -> None:
+        """Return to a kept moment; what has happened since in its episode is forgotten, another episode is left."""
+        *before, now = kept
+        if self.lanes[0].trail.meta != now.lanes[0].trail.meta:
+            self.leave()
+        self._ring.clear()
+        self._ring.extend(before)
+        self._go_back(now)
 
     def rewind(self) -> bool:
         """Go back by one step; False if there is none to take back."""
         if not self._ring:
             return False
-        self.go_back(self._ring.pop())
+        self._go_back(self._ring.pop())
         return True
 
-    def follow(self, state: Any) -> None:
-        """Go on from a filter's state: what is recorded begins anew, since nothing led there."""
+    def _mark(self) -> Mark:
+        assert isinstance(self.world, DreamWorld)
+        return Mark(self.world.moment, list(self.lanes), [len(lane.trail) for lane in self.lanes])
+
+    def _go_back(self, mark: Mark) -> None:
+        assert isinstance(self.world, DreamWorld)
+        self.world.moment = mark.moment
+        self.lanes = [replace(lane, trail=lane.trail.copy()) for lane in mark.lanes]
+        for lane, length in zip(self.lanes, mark.lengths, strict=True):
+            lane.trail.cut(length)
+
+    def follow(self, state: Any, elapsed: int) -> None:
+        """Go on from a filter's state, so many steps into its episode; what is recorded begins anew there."""
         assert isinstance(self.world, DreamWorld)
         self.leave()
-        self.world.follow(state)
+        self.world.follow(state, elapsed)
         (obs,) = self.world.observations()
-        self.lanes = [Lane(Trail(obs, dict(self.meta)), self.lanes[0].earned)]
+        self.lanes = [Lane(Trail(obs), self.lanes[0].earned)]
         self._ring.clear()
 
     def fork(self, num: int, seed: int) -> Line:
@@ -114,9 +130,9 @@ class Line:
         assert isinstance(self.world, DreamWorld)
         (lane,) = self.lanes
         lanes = [replace(lane, trail=lane.trail.copy()) for _ in range(num)]
-        return Line(self.world.fork(num, seed), self.meta, self.ended, lanes)
+        return Line(self.world.fork(num, seed), self.ended, lanes)
 
     def only(self, lane: int) -> Line:
         """Return one of the futures, as a line of its own."""
         assert isinstance(self.world, DreamWorld)
-        return Line(self.world.only(lane), self.meta, self.ended, [self.lanes[lane]])
+        return Line(self.world.only(lane), self.ended, [self.lanes[lane]])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from dreamgym.hub import LoadedDream
 from dreamgym.registry import DREAMS
 from dreamgym.viewer.clock import Clock
 from dreamgym.viewer.keys import KeyMap
-from dreamgym.viewer.line import Line
+from dreamgym.viewer.line import Lane, Line
 from dreamgym.viewer.trail import Trail
 from dreamgym.viewer.worlds import DreamWorld, RealWorld
 
@@ -70,7 +71,7 @@ class Session:
         seed: of the first episode; each further one has the next.
         temperature: of the dream.
         rate: steps a second; by default those of real time.
-        ended: called with the side's name and the trail of each episode that ended or was left.
+        ended: called with the side's name and the trail of each episode that is left, whether it has ended or not.
 
     Raises:
         UnknownName, PolicyMismatch, FileNotFoundError: if dream or policy cannot be had.
@@ -104,7 +105,10 @@ class Session:
         self._before_futures: Sequence[Report] = ()
         self._saved: Any = None
         self._rested = 0.0
-        self._action = self._planned = self._done = None  # a person's now; the policy's next; the last step's
+        self.last_action: Any = None
+        """What was done in the last step, by whomever; None before the first of an episode."""
+        self._action: Any = None  # a person's, now
+        self._planned: tuple[Lane | None, Any] = None, None  # where the policy acts next, and what it does
         self._open(variant, temperature)
         self.clock = Clock(render_fps(self.dream) if rate is None else rate)
         self.side, self._both = side, side == "both"
@@ -122,10 +126,7 @@ class Session:
         except DreamgymError:  # a robot's twenty joints have no keys: the policy drives
             self.keys = None
         self.paint = make_painter(self.dream)
-        self._dream = Line(DreamWorld(self.dream, temperature), {"driver": "person"}, self._hand_in("dream"))
-
-    def _hand_in(self, side: str) -> Callable[[Trail], object]:
-        return lambda trail: self._ended(side, trail)
+        self._dream = Line(DreamWorld(self.dream, temperature), partial(self._ended, "dream"))
 
     @property
     def variants(self) -> Sequence[str]:
@@ -142,9 +143,14 @@ class Session:
         return [self._reality] if self.side == "real" else [self._reality, self._dream]
 
     @property
+    def over(self) -> bool:
+        """Whether everything that is being played has ended."""
+        return all(line.over for line in self.lines)
+
+    @property
     def _reality(self) -> Line:
         if self._real is None:
-            self._real = Line(RealWorld(self.dream), {"driver": "person"}, self._hand_in("real"))
+            self._real = Line(RealWorld(self.dream), partial(self._ended, "real"))
             self._real.reset(self.seed)
         return self._real
 
@@ -171,11 +177,6 @@ class Session:
         self.clock.rate = float(np.clip(rate, *RATES))
 
     @property
-    def last_action(self) -> Any:
-        """What was done in the last step, by whomever; None before the first of an episode."""
-        return self._done
-
-    @property
     def latent(self) -> np.ndarray:
         """`[F]`, what a policy sees of the foremost lane."""
         return self.lines[0].world.features()[0]
@@ -184,7 +185,7 @@ class Session:
         """Begin an episode: that of a seed, or the next."""
         self.seed = self.seed + 1 if seed is None else seed
         self._futures, self._rested = None, 0.0
-        self._action = self._planned = self._done = None
+        self._action = self.last_action = None
         self.history.clear()
         self.clock.restart()
         if self.side != "dream":
@@ -200,7 +201,6 @@ class Session:
                 self._reality.reset(self.seed)
                 break
             self._reality.step(self._decide(None))
-            self._planned = None
         self.synchronise()
         self._dream.lanes[0] = replace(self._dream.lanes[0], earned=self._reality.lanes[0].earned)
         self.message = ""
@@ -213,7 +213,7 @@ class Session:
             action: what a person does, in env units; None if nobody touches anything.
         """
         self._action = action
-        if all(line.over for line in self.lines):
+        if self.over:
             self._rested += seconds
             if self._rested >= REST and not self.clock.paused:
                 self.reset()
@@ -227,7 +227,7 @@ class Session:
         action, went_on = self._decide(self._action), not self.lines[0].lanes[0].over
         for line in self.lines:
             line.step(action)
-        self._planned, self._done = None, action
+        self.last_action = action
         front = self.lines[0].lanes[0]
         if went_on and front.last is not None:
             info = front.last.info or {}
@@ -236,26 +236,29 @@ class Session:
             )
         if self.lines[0].over == "diverged":
             self.message = "the dream left the finite numbers and was cut off there"
-        if all(line.over for line in self.lines):
+        if self.over:
             self.clock.restart()
 
     def _decide(self, action: Any) -> Any:
         """Return what is done next: by the person, by the policy, or by nobody."""
         if action is not None:
             return action
-        if self.actor is not None and not self.person:
-            if self._planned is None:
-                lane = next((i for i, lane in enumerate(self.lines[0].lanes) if not lane.over), 0)
-                features = self.lines[0].world.features()[lane : lane + 1]
-                self._planned = self.actor.act(torch.from_numpy(features))[0]
-            return self._planned
-        return self._idle()
+        return self._idle() if self.actor is None or self.person else self._plan(self.actor)
+
+    def _plan(self, actor: Actor) -> Any:
+        """Return what the policy does in the first lane that goes on; it is asked once for each step."""
+        front = self.lines[0]
+        i = next((i for i, lane in enumerate(front.lanes) if not lane.over), 0)
+        if self._planned[0] is not front.lanes[i]:
+            features = torch.from_numpy(front.world.features()[i : i + 1])
+            self._planned = front.lanes[i], actor.act(features)[0]
+        return self._planned[1]
 
     def _idle(self) -> Any:
         if self.keys is not None and self.keys.idle is not None:
             return self.keys.idle
-        if self._done is not None:  # of buttons that cannot be let go, the last one stays down
-            return self._done
+        if self.last_action is not None:  # of buttons that cannot be let go, the last one stays down
+            return self.last_action
         space = self.dream.model.action_space
         if isinstance(space, spaces.Box):
             return np.clip(np.zeros(space.shape, space.dtype), space.low, space.high)
@@ -282,7 +285,6 @@ class Session:
             self.message = f"{self.dream.name} has no policy: you drive"
             return
         self.person = not self.person
-        self._planned = None
         self.message = "you drive" if self.person else "the policy drives; hold a key to take over"
 
     def toggle_side(self) -> None:
@@ -302,7 +304,6 @@ class Session:
         for line in lines:
             if not line.lanes:
                 line.reset(self.seed)
-        self._planned = None
         self.history.clear()
         self.clock.restart()
         self.message = f"this is {'reality' if self.side == 'real' else 'the dream'}"
@@ -315,8 +316,7 @@ class Session:
             self.message = "synchronising needs both: start with --side-by-side"
             return
         assert isinstance(self._reality.world, RealWorld)
-        self._dream.follow(self._reality.world.state)
-        self._planned = None
+        self._dream.follow(self._reality.world.state, len(self._reality.lanes[0].trail))
         self.message = "the dream follows reality from here"
 
     def pause(self) -> None:
@@ -328,7 +328,7 @@ class Session:
         """Stop time and make one step."""
         self.clock.paused = True
         self.clock.restart()
-        if not all(line.over for line in self.lines):
+        if not self.over:
             self._step()
 
     def rewind(self) -> None:
@@ -338,7 +338,7 @@ class Session:
             return
         line = self._futures or self._dream
         self.clock.restart()
-        self._planned, self._rested = None, 0.0
+        self._rested = 0.0
         if not line.rewind():
             self.message = "this is as far back as it goes"
         elif self.history and line is self.lines[0]:
@@ -350,7 +350,7 @@ class Session:
             self.message = "only a dream can be kept"
             return
         self._futures = None
-        self._saved = (self.dream, self._dream.mark(), tuple(self.history))
+        self._saved = (self.dream, self._dream.keep(), tuple(self.history))
         self.message = "this moment is kept; l returns to it"
 
     def restore(self) -> None:
@@ -362,10 +362,10 @@ class Session:
             self.message = "only a dream can return to a moment"
             return
         self._futures = None
-        self._dream.go_back(self._saved[1])
+        self._dream.restore(self._saved[1])
         if self.side == "dream":
             self._remember(self._saved[2])
-        self._planned, self._rested = None, 0.0
+        self._rested = 0.0
         self.clock.restart()
         self.message = "back at the kept moment"
 
@@ -383,7 +383,6 @@ class Session:
             self._before_futures = tuple(self.history)
             self._futures = self._dream.fork(FUTURES, seed=1000 * (self.seed + 1) + len(self._dream.lanes[0].trail))
             self.message = "four futures; 1 to 4 goes on with one, f goes back"
-        self._planned = None
 
     def _remember(self, reports: Sequence[Report]) -> None:
         self.history.clear()
@@ -393,7 +392,6 @@ class Session:
         """Go on with one of the futures, counted from 0."""
         if self._futures is not None and 0 <= number < FUTURES:
             self._dream, self._futures = self._futures.only(number), None
-            self._planned = None
             self.message = f"this is future {number + 1}"
 
     def change_variant(self, step: int = 1) -> None:

@@ -72,7 +72,8 @@ class Window:
         """Let time pass, and show what is there then."""
         session = self.session
         action = self._act(seconds)
-        self._drove(self._driving or session.person or session.actor is None)
+        if not session.over:
+            self._drove(self._driving or session.person or session.actor is None)
         due = session.advance(seconds, action)
         if due:
             self._taps.clear()

@@ -79,7 +79,7 @@ class DreamWorld:
 
     def __init__(self, dream: LoadedDream, temperature: float = 1.0) -> None:
         self.dream, self.name = dream, dream.name
-        self.view = View(dream.model, "both", "numpy")
+        self.view = View(dream.model, "pixels", "numpy")
         self.temperature = temperature
         self._lanes: Lanes[Any] | None = None
 
@@ -155,9 +155,10 @@ class DreamWorld:
         with torch.no_grad():
             return np.asarray(self.dream.model.features(self.moment.state).numpy())
 
-    def follow(self, state: Any) -> None:
-        """Take over the state of a filter, one lane: the dream goes on from what was really seen."""
-        self.moment = replace(self.moment, state=state, done=torch.zeros_like(self.moment.done))
+    def follow(self, state: Any, elapsed: int) -> None:
+        """Take over the state of a filter, one lane, so many steps into its episode: the dream goes on from there."""
+        steps = torch.full_like(self.moment.elapsed, elapsed)
+        self.moment = replace(self.moment, state=state, elapsed=steps, done=torch.zeros_like(self.moment.done))
 
     def fork(self, num: int, seed: int) -> DreamWorld:
         """Return as many futures of this situation."""
@@ -179,7 +180,7 @@ class DreamWorld:
 
     @torch.no_grad()
     def _draw(self, state: Any) -> list[Obs]:
-        obs = self.view.observe(state)["pixels"]
+        obs = self.view.observe(state)
         return [tree_map(lambda x, i=i: x[i], obs) if isinstance(obs, dict) else obs[i] for i in range(self.lanes)]
 
 

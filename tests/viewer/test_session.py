@@ -99,6 +99,53 @@ def test_a_kept_moment_is_returned_to_as_often_as_wanted():
     assert same(kept, situation(session))
 
 
+def test_from_a_kept_moment_time_goes_back_to_what_led_there():
+    session = Session(CAR, seed=5)
+    steps(session, 3)
+    before = situation(session)
+    steps(session, 1)
+    session.save()
+    for elsewhere in (lambda: steps(session, 3, LEFT), session.reset):
+        elsewhere()
+        session.restore()
+        session.rewind()
+        assert same(before, situation(session))
+        assert session.panes()[0].steps == 3
+
+
+def test_an_end_that_is_taken_back_is_not_recorded():
+    found = []
+    session = Session(CART, seed=0, ended=lambda side, trail: found.append(trail.episode()))
+    while not session.panes()[0].over:
+        session.advance(1 / session.rate, 0)
+    session.rewind()
+    length = session.panes()[0].steps
+    steps(session, 1, 1)
+    session.close()
+    (episode,) = found
+    assert len(episode) == length + 1
+    assert episode.action[-1] == 1
+
+
+def test_another_episode_is_left_where_a_kept_moment_is_returned_to():
+    found = []
+    session = Session(CART, seed=0, ended=lambda side, trail: found.append(len(trail)))
+    steps(session, 3)
+    session.save()
+    session.reset()
+    steps(session, 5)
+    session.restore()
+    steps(session, 1)
+    session.close()
+    assert found == [3, 5, 4]
+
+
+def test_side_by_side_both_have_the_same_time_left():
+    session = Session(CART, side="both", seed=1)
+    assert session.lines[1].world.moment.elapsed.item() == WARM_UP
+    session.close()
+
+
 def test_four_futures_begin_in_one_moment_and_part_under_the_same_actions():
     session = Session(CAR, seed=6)
     steps(session, 10)
