@@ -43,9 +43,9 @@ def report() -> list[Line]:
     lines = [Line("python", platform.python_version()), Line("dreamgym", dreamgym.__version__)]
     lines += [_version(name) for name in REQUIRED]
     lines += [_extra(name, modules) for name, modules in EXTRAS.items()]
-    if _installed("torch"):
+    if installed("torch"):
         lines += _torch_lines()
-    lines += [display_line(sys.platform, os.environ), pygame_line(_installed("pygame"), _installed("pygame-ce"))]
+    lines += [display_line(sys.platform, os.environ), pygame_line(installed("pygame"), installed("pygame-ce"))]
     return lines
 
 
@@ -104,7 +104,7 @@ def pygame_line(pygame: str | None, pygame_ce: str | None) -> Line:
 
 
 def _version(name: str) -> Line:
-    version = _installed(name)
+    version = installed(name)
     return Line(name, version) if version else Line(name, "missing", "problem", f'pip install "{name}"')
 
 
@@ -138,7 +138,8 @@ def _cores() -> int | None:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
-def _installed(distribution: str) -> str | None:
+def installed(distribution: str) -> str | None:
+    """Return the version of an installed distribution, or None."""
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dreamgym.doctor import pygame_line
+from dreamgym.doctor import installed, pygame_line
 from dreamgym.errors import DreamgymError
 
 if TYPE_CHECKING:
@@ -39,16 +38,9 @@ def check_pygame() -> None:
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
     os.environ.setdefault("SDL_AUDIODRIVER", "dummy")  # envs that draw themselves would open the loudspeaker
     os.environ.setdefault("SDL_VIDEO_X11_WMCLASS", "dreamgym")  # pygame would set it when it is imported
-    line = pygame_line(_version("pygame"), _version("pygame-ce"))
+    line = pygame_line(installed("pygame"), installed("pygame-ce"))
     if line.state == "problem":
         raise NoPygame(f"dreamgym play draws with pygame-ce. pygame: {line.finding}. Try: {line.advice}")
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def stay_unseen() -> None:

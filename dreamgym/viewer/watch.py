@@ -21,6 +21,7 @@ from dreamgym.hub import LoadedDream
 from dreamgym.viewer.colours import BACKGROUND, DREAM, FAINT, TEXT
 from dreamgym.viewer.layout import magnify
 from dreamgym.viewer.lettering import Lettering, find_font
+from dreamgym.viewer.recorder import frame_of
 from dreamgym.viewer.screen import open_window
 from dreamgym.viewer.worlds import DreamWorld
 
@@ -161,7 +162,7 @@ class Canvas:
                 self._body.write_figures(surface, f"{row.earned[x]:.0f}", left + cell[0], under, colour)
                 if row.over[x]:
                     self._body.write(surface, "over", left, under, FAINT)
-        return np.ascontiguousarray(pygame.surfarray.array3d(surface).swapaxes(0, 1))
+        return frame_of(surface)
 
     def _row(self, row: Row, actions: np.ndarray, phase: float) -> list[np.ndarray]:
         now = row.world.observations()

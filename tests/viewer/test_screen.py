@@ -19,7 +19,7 @@ from dreamgym.viewer.screen import NoPygame, check_pygame, suitable_size
     ],
 )
 def test_a_missing_or_foreign_pygame_is_told_with_its_cure(monkeypatch, versions, told):
-    monkeypatch.setattr(screen, "_version", versions.get)
+    monkeypatch.setattr(screen, "installed", versions.get)
     with pytest.raises(NoPygame, match="dreamgym play draws with pygame-ce") as caught:
         check_pygame()
     assert told in str(caught.value)
