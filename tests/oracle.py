@@ -14,12 +14,22 @@ from torch import Tensor, nn
 
 from dreamgym.core import noise as noise_by_counter
 from dreamgym.core.model import Obs, SequenceBatch, StageConfig, Transition, WorldModel
-from dreamgym.core.starts import StartBank
 from dreamgym.core.tree import where
 from dreamgym.data.episodes import Dataset, Episode
 from dreamgym.data.writer import DatasetWriter
-from dreamgym.hub import LoadedDream
-from dreamgym.registry import register_model
+from dreamgym.testing.counting import (  # noqa: F401  exact as well, and shipped with the package
+    BUTTONS,
+    LEVER,
+    NUMBERS,
+    PICTURES,
+    PICTURES64,
+    Counted,
+    CountingConfig,
+    CountingWorld,
+    counting_dream,
+    counting_starts,
+    counting_world,
+)
 
 PUSH = np.array([0.0, 0.5], np.float32)
 TURN = np.array([[0.9, 0.2], [-0.2, 0.9]], np.float32)
@@ -141,116 +151,6 @@ class CountingPictures(WorldModel[CountState]):
 
     def decode(self, state: CountState) -> Any:
         return state.count[:, None, None, None].expand(-1, 3, 4, 6)
-
-
-@dataclass(frozen=True, kw_only=True)
-class CountingConfig:
-    lengths: tuple[int, ...] = (3, 5, 4, 6)
-    """An episode from start i ends after `lengths[i % len(lengths)]` steps; 0 is never."""
-    hazard: float = 0.0
-    """Probability that any other step ends it."""
-    diverge_above: float | None = None
-    """The sum of actions above which a step leaves the finite numbers."""
-
-
-@dataclass(frozen=True)
-class Counted:
-    start: Tensor  # [B] the number of the start in its bank
-    t: Tensor  # [B] steps since then
-    total: Tensor  # [B] sum of the actions since then, which no observation tells
-    walk: Tensor  # [B] sum of the noise since then
-
-
-class CountingWorld(WorldModel[Counted], nn.Module):
-    """Step t of an episode earns `t + action / 10`; everything that it shows says which start and step it is.
-
-    Observations are `(start, t, total, walk)`, or pictures whose red, green and blue are start, t and total.
-    """
-
-    config_class = CountingConfig
-    noise_dim = 2
-    feature_dim = 4
-
-    def __init__(self, config: CountingConfig, observation_space: Any, action_space: Any) -> None:
-        super().__init__()
-        self.config, self.observation_space, self.action_space = config, observation_space, action_space
-        self.tick = nn.Parameter(torch.ones(()), requires_grad=False)
-        self.register_buffer("lengths", torch.tensor(config.lengths), persistent=False)
-
-    def initial(self, batch_size: int) -> Counted:
-        zeros = torch.zeros(batch_size)
-        return Counted(zeros, zeros, zeros, zeros)
-
-    def observe(
-        self, state: Counted, action: Tensor, obs: Obs, is_first: Tensor, noise: Tensor | None = None
-    ) -> Counted:
-        assert isinstance(obs, Tensor)
-        start = obs[:, 0, 0, 0].mul(255).round() if obs.ndim == 4 else obs[:, 0]
-        walk = torch.zeros(len(start)) if noise is None else noise[:, 1]
-        zeros = torch.zeros(len(start))
-        later = Counted(start, state.t + self.tick, state.total + self._value(action), state.walk + walk)
-        return where(is_first, Counted(start, zeros, zeros, walk), later)
-
-    def step(
-        self, state: Counted, action: Tensor, noise: Tensor | None = None, temperature: float = 1.0
-    ) -> Transition[Counted]:
-        noise = torch.randn(len(action), 2) if noise is None else noise
-        value = self._value(action)
-        t, total, walk = state.t + self.tick, state.total + value, state.walk + temperature**0.5 * noise[:, 0]
-        if self.config.diverge_above is not None:
-            total = torch.where(total > self.config.diverge_above, torch.nan, total)
-        length = self.lengths[state.start.long() % len(self.lengths)]
-        termination = torch.where(t == length, 1.0, self.config.hazard)
-        info = {"pair": torch.stack([t, value], 1)}
-        return Transition(Counted(state.start, t, total, walk), t + value / 10, termination, info)
-
-    def features(self, state: Counted) -> Tensor:
-        return torch.stack([state.start, state.t, state.total, state.walk], 1)
-
-    def decode(self, state: Counted) -> Obs:
-        if len(self.observation_space.shape) == 1:
-            return self.features(state)
-        colours = self.features(state)[:, :3] / 255
-        return colours[:, :, None, None].expand(-1, -1, *self.observation_space.shape[:2])
-
-    def _value(self, action: Tensor) -> Tensor:
-        """Return what a Discrete action counts, or the first number of a Box action."""
-        return action @ torch.arange(3.0) if isinstance(self.action_space, spaces.Discrete) else action[:, 0]
-
-
-PICTURES64 = spaces.Box(0, 255, (64, 64, 3), np.uint8)
-PICTURES = spaces.Box(0, 255, (4, 6, 3), np.uint8)
-NUMBERS = spaces.Box(-np.inf, np.inf, (4,), np.float32)
-BUTTONS = spaces.Discrete(3)
-LEVER = spaces.Box(-2, 2, (1,), np.float32)
-
-register_model("counting", "oracle:CountingWorld")
-
-
-def counting_world(observation_space: Any = NUMBERS, action_space: Any = BUTTONS, **config: Any) -> CountingWorld:
-    """Return a `CountingWorld`."""
-    return CountingWorld(CountingConfig(**config), observation_space, action_space).eval()
-
-
-def counting_starts(num_starts: int = 8) -> StartBank[Counted]:
-    """Return a bank whose start i says i; the even ones open an episode."""
-    number, zeros = torch.arange(num_starts, dtype=torch.float16), torch.zeros(num_starts, dtype=torch.float16)
-    return StartBank(Counted(number, zeros, zeros, zeros), number % 2 == 0)
-
-
-def counting_dream(
-    observation_space: Any = NUMBERS,
-    action_space: Any = BUTTONS,
-    num_starts: int = 8,
-    max_episode_steps: int | None = None,
-    **config: Any,
-) -> LoadedDream:
-    """Return a dream of a `CountingWorld` with a number for each start."""
-    card = (
-        {"id": "Counting"} if max_episode_steps is None else {"id": "Counting", "max_episode_steps": max_episode_steps}
-    )
-    model = counting_world(observation_space, action_space, **config)
-    return LoadedDream(model, counting_starts(num_starts), card)
 
 
 def seed_of(starts: list[int], num_starts: int = 8) -> int:

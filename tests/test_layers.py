@@ -30,6 +30,7 @@ MAY_IMPORT = {  # layer -> the layers below it; each may also import itself and 
     "training": {"core", "data"},
     "envs": {"core", "hub", "registry"},
     "evaluation": {"core", "data", "envs", "hub", "real"},
+    "testing": {"core", "envs", "hub", "registry"},
     "bridges": {"core", "data", "envs", "real"},
     "online": {"agents", "core", "data", "evaluation", "hub", "registry", "training", "wrappers"},
     "pretrained": {"registry"},

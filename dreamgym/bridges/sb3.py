@@ -16,11 +16,11 @@ from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.dqn.policies import DQNPolicy
 from stable_baselines3.sac.policies import SACPolicy
-from torch import Tensor, nn
+from torch import Tensor
 
+from dreamgym.bridges.export import export_perceptron
 from dreamgym.core.codec import check_action, encode_action
-from dreamgym.core.perceptron import ACTIVATIONS
-from dreamgym.core.policy import Policy, PolicyConfig, check_policy, save_policy
+from dreamgym.core.policy import Policy
 from dreamgym.core.tree import gather
 from dreamgym.envs.open import Model, open_dream
 from dreamgym.envs.simulator import parse_autoreset_mode
@@ -178,29 +178,7 @@ def export_policy(algorithm: BaseAlgorithm, dream: Model, path: str | Path | Non
             "Train it with observation='features'."
         )
     layers, output = _perceptron(algorithm.policy)
-    linears, between = layers[::2], {type(layer) for layer in layers[1::2]}
-    names = [name for name, activation in ACTIVATIONS.items() if activation in between]
-    if not all(type(layer) is nn.Linear for layer in linears) or len(between) > 1 or len(names) != len(between):
-        raise InvalidArgument(
-            f"the policy's layers are {[type(layer).__name__ for layer in layers]}; expected Linear layers with "
-            f"one of {', '.join(ACTIVATIONS)} between them."
-        )
-    config = PolicyConfig(
-        input_dim=loaded.model.feature_dim,
-        hidden=tuple(layer.out_features for layer in linears[:-1]),
-        activation=names[0] if names else "tanh",
-        output=output,
-        dream=loaded.name,
-        model_sha256=loaded.model_sha256,
-    )
-    policy = Policy(config, algorithm.action_space)
-    check_policy(policy, loaded.model.action_space, loaded.model.feature_dim, loaded.model_sha256, loaded.name)
-    ours = [layer for layer in policy.net if isinstance(layer, nn.Linear)]
-    for mine, theirs in zip(ours, linears, strict=True):
-        mine.load_state_dict({name: value.cpu() for name, value in theirs.state_dict().items()})
-    if path is not None:
-        save_policy(policy, path)
-    return policy.eval()
+    return export_perceptron(layers, loaded, algorithm.action_space, output=output, path=path)
 
 
 def _perceptron(policy: Any) -> tuple[list[Any], str]:
