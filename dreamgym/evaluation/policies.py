@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -17,10 +17,8 @@ from dreamgym.core.policy import Policy, check_policy
 from dreamgym.errors import InvalidArgument
 from dreamgym.hub import LoadedDream, load_policy
 
-PolicyLike = str | Path | Policy
-"""`"shipped"`, `"random"`, `"constant:0,1,0"`, a policy's file, or a policy."""
 
-
+@runtime_checkable
 class Actor(Protocol):
     """Acts for several lanes at once."""
 
@@ -31,12 +29,16 @@ class Actor(Protocol):
         """Return `[B, ...]` actions in env units for features `[B, F]`."""
 
 
+PolicyLike = str | Path | Policy | Actor
+"""`"shipped"`, `"random"`, `"constant:0,1,0"`, a policy's file, a policy, or whatever else can act."""
+
+
 def make_policy(spec: PolicyLike, dream: LoadedDream) -> Actor:
     """Return what acts in a dream or its real twin.
 
     Args:
         spec: `"shipped"` for the policy in the dream's folder, `"random"`, `"constant:"` and an action's numbers,
-            a policy's file, or a policy in memory.
+            a policy's file, a policy in memory, or an `Actor` of your own, which may have a memory of each lane.
         dream: where it acts.
 
     Raises:
@@ -48,6 +50,8 @@ def make_policy(spec: PolicyLike, dream: LoadedDream) -> Actor:
     if isinstance(spec, Policy):
         check_policy(spec, space, dream.model.feature_dim, dream.model_sha256, dream.name)
         return PolicyActor(spec)
+    if isinstance(spec, Actor):
+        return spec
     if spec == "random":
         return RandomActor(space)
     if str(spec).startswith("constant:"):

@@ -70,3 +70,19 @@ def test_a_pickle_is_refused_by_name(folder, tmp_path):
 def test_a_dream_that_ships_no_policy_says_so():
     with pytest.raises(FileNotFoundError, match="Counting ships no policy; train one and give its file"):
         make_policy("shipped", counting_dream(action_space=LEVER))
+
+
+def test_an_actor_of_ones_own_is_scored_and_remembers_each_lane(folder):
+    class Alternating:
+        def reset(self, seeds):
+            self.t = np.zeros(len(seeds), np.int64)
+
+        def act(self, features):
+            self.t += 1
+            return self.t % 3
+
+    actor = Alternating()
+    dream = load(folder)
+    assert make_policy(actor, dream) is actor
+    actor.reset([1, 2])
+    assert actor.act(torch.zeros(2, dream.model.feature_dim)).tolist() == [1, 1]

@@ -1,0 +1,161 @@
+"""What the scripts of this folder share: train in the dream with one library, score in the real twin, count the time.
+
+Each `with_LIBRARY.py` gives two functions to `main`:
+
+    python benchmarks/libraries/with_sb3.py train --dream DreamDodge-v0 --seeds 0 1 2
+    python benchmarks/libraries/with_sb3.py speed
+"""
+
+from __future__ import annotations
+
+import csv
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import tyro
+
+from dreamgym.bench.speed import sample_actions
+from dreamgym.core.codec import encode_action
+from dreamgym.core.policy import Policy
+from dreamgym.envs.vector_env import DreamVectorEnv
+from dreamgym.evaluation.policies import Actor
+from dreamgym.evaluation.transfer import evaluate
+from dreamgym.hub import load
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Train in the dream, score in the real twin."""
+
+    dream: str = "DreamDodge-v0"
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Of training."""
+    steps: int = 1_000_000
+    """Dreamed decisions of all lanes."""
+    lanes: int = 256
+    horizon: int = 100
+    """Decisions after which a dream begins anew."""
+    episodes: int = 100
+    """Real ones, and as many dreamed ones."""
+    first_seed: int = 700_000
+    """Of these episodes; used for no choice."""
+    out: Path = Path("runs/libraries")
+    """Folder of results.csv and of the policies."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """Time steps through the bridge, beside the simulator's own and a trivial env of the library's."""
+
+    dream: str = "DreamDodge-v0"
+    lanes: int = 1024
+    steps: int = 200
+    """Of each, in turns."""
+    out: Path = Path("runs/libraries")
+    """Folder of speed.csv."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training, as a row of results.csv; returns are those of whole episodes."""
+
+    library: str
+    algorithm: str
+    dream: str
+    seed: int
+    steps: int
+    seconds: float
+    """Of training."""
+    steps_per_second: float
+    dream_return: float
+    real_return: float
+    real_std: float
+    real_min: float
+
+
+Trainer = Callable[[Train, int], Policy | Actor]
+"""From options and a training seed to what acts."""
+Step = tuple[Callable[[], object], int]
+"""Steps some lanes once, and how many these are."""
+
+
+def main(library: str, algorithm: str, train: Trainer, speed: Callable[[Speed], dict[str, Step]]) -> None:
+    """Run one of the two commands.
+
+    Args:
+        library: its name in the table.
+        algorithm: its name in the table.
+        train: returns what was trained.
+        speed: returns `{"bridge": step, ...}`: the dream through the bridge and, for comparison, others such as
+            CartPole as the library steps it.
+    """
+    torch.set_num_threads(1)
+    options = tyro.cli(
+        Annotated[Train, tyro.conf.subcommand("train")] | Annotated[Speed, tyro.conf.subcommand("speed")],
+        description=f"{library} in a dream.",
+    )
+    if isinstance(options, Train):
+        _train(library, algorithm, train, options)
+    else:
+        _speed(library, speed(options), options)
+
+
+def _train(library: str, algorithm: str, train: Trainer, options: Train) -> None:
+    for seed in options.seeds:
+        since = time.perf_counter()
+        actor = train(options, seed)
+        seconds = time.perf_counter() - since
+        torch.set_num_threads(1)  # some libraries set their own
+        figures = evaluate(options.dream, actor, episodes=options.episodes, seed=options.first_seed)
+        real = figures["real"]
+        row = Run(library, algorithm, options.dream, seed, options.steps, round(seconds, 1),
+                  round(options.steps / seconds), round(figures["dream"]["mean"], 2), round(real["mean"], 2),
+                  round(real["std"], 2), round(real["min"], 2))  # fmt: skip
+        print(row)
+        _append(options.out / "results.csv", asdict(row))
+
+
+def _speed(library: str, steps: dict[str, Step], options: Speed) -> None:
+    env = DreamVectorEnv(load(options.dream), options.lanes, observation="features", output="torch",
+                         autoreset_mode="SameStep")  # fmt: skip
+    env.reset(seed=0)
+    model = env.dream.model
+    action = encode_action(model.action_space, sample_actions(model, options.lanes))
+
+    @torch.no_grad()
+    def simulate() -> None:
+        env.set_state(env.simulator.step(env.lanes, action)[0])
+
+    everyone: dict[str, Step] = {"simulator": (simulate, options.lanes), **steps}
+    times: dict[str, list[float]] = {name: [] for name in everyone}
+    for turn in range(options.steps + 20):
+        for name, (step, _) in everyone.items():  # in turns, so that other load on the machine strikes all alike
+            since = time.process_time()
+            step()
+            if turn >= 20:
+                times[name].append(time.process_time() - since)
+    limit = statistics.median(times["simulator"])
+    for name, measured in times.items():
+        median, lanes = statistics.median(measured), everyone[name][1]
+        row: dict[str, Any] = {
+            "library": library, "what": name, "dream": options.dream, "lanes": lanes,
+            "microseconds": round(median * 1e6), "steps_per_second": round(lanes / median),
+            "of_simulator": round(median / limit, 3),
+        }  # fmt: skip
+        print(row)
+        _append(options.out / "speed.csv", row)
+
+
+def _append(path: Path, row: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, list(row))
+        if new:
+            writer.writeheader()
+        writer.writerow(row)

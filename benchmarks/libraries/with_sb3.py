@@ -1,0 +1,41 @@
+"""Stable-Baselines3's PPO.
+
+python benchmarks/libraries/with_sb3.py train
+python benchmarks/libraries/with_sb3.py speed
+"""
+
+from __future__ import annotations
+
+import gymnasium as gym
+import numpy as np
+from measure import Speed, Step, Train, main
+from stable_baselines3 import PPO
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
+
+from dreamgym.bridges.sb3 import DreamVecEnv, export_policy
+from dreamgym.core.policy import Policy
+
+
+def train(options: Train, seed: int) -> Policy:
+    """Return what PPO learned."""
+    envs = DreamVecEnv(options.dream, options.lanes, max_episode_steps=options.horizon)
+    ppo = PPO("MlpPolicy", envs, n_steps=32, batch_size=2048, n_epochs=4, gamma=0.97, ent_coef=0.005,
+              learning_rate=5e-4, seed=seed, device="cpu")  # fmt: skip
+    return export_policy(ppo.learn(options.steps), options.dream)
+
+
+def speed(options: Speed) -> dict[str, Step]:
+    """Return steps of a dream and of CartPole, as PPO's rollout makes them."""
+    few = DummyVecEnv([lambda: gym.make("CartPole-v1")] * 16)
+    return {"bridge": stepper(DreamVecEnv(options.dream, options.lanes)), "CartPole, 16 lanes": stepper(few)}
+
+
+def stepper(envs: VecEnv) -> Step:
+    """Return a function that steps all lanes with the same actions."""
+    envs.reset()
+    actions = np.array([envs.action_space.sample() for _ in range(envs.num_envs)])
+    return lambda: envs.step(actions), envs.num_envs
+
+
+if __name__ == "__main__":
+    main("Stable-Baselines3", "PPO", train, speed)
