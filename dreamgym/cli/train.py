@@ -23,6 +23,7 @@ from dreamgym.errors import InvalidArgument, UnknownName
 from dreamgym.hub import LoadedDream, build_model, family_of, load, save_dream
 from dreamgym.registry import MODELS
 from dreamgym.training import TrainConfig, fit
+from dreamgym.training.ranks import is_first_process
 
 TRAINING = "training"
 """Folder inside a dream's folder that holds checkpoints, logs and strips."""
@@ -77,6 +78,8 @@ def train(arguments: Sequence[str]) -> int:
         resume=options.resume,
         config=run,
     )
+    if not is_first_process():
+        return 0
     bank = make_start_bank(model.cpu(), dataset.split(run.holdout)[0], options.starts, seed=run.seed)
     figures = {"steps": dict(result.steps), "terms": dict(result.terms), "validation": dict(result.validation)}
     card = {

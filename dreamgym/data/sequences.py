@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dreamgym.core.codec import encode_action, encode_obs
 from dreamgym.core.model import Obs, SequenceBatch
+from dreamgym.core.share import Share
 from dreamgym.data.episodes import ArrayObs, Dataset
 from dreamgym.errors import InvalidArgument, InvalidDataset
 
@@ -31,10 +32,12 @@ class SequenceSampler:
         seed: of the draws.
         inputs: `[all observations, ...]` in the order of `iterate_obs`, given out in place of the observations.
         device: where the batch lies; pictures travel there as bytes.
+        share: of each batch, where several processes train together; only its episodes are read.
 
     Raises:
         InvalidDataset: if `dataset` has no episode.
-        InvalidArgument: if a size or the share is out of range, or `inputs` are not one for each observation.
+        InvalidArgument: if a size or share is out of range, the batch does not divide among the processes, or `inputs`
+            are not one for each observation.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class SequenceSampler:
         seed: int = 0,
         inputs: Tensor | None = None,
         device: torch.device | str = "cpu",
+        share: Share | None = None,
     ) -> None:
         if len(dataset) == 0:
             raise InvalidDataset("the dataset has 0 episodes to draw from; record more, or hold out fewer.")
@@ -55,6 +59,12 @@ class SequenceSampler:
             raise InvalidArgument(f"batch_size is {batch_size}; expected at least 1.")
         if not 0 <= ending_share < 1:
             raise InvalidArgument(f"ending_share is {ending_share}; expected a number in [0, 1).")
+        self._share = share or Share()
+        if batch_size % self._share.world:
+            raise InvalidArgument(
+                f"batch_size is {batch_size}, which does not divide among {self._share.world} processes; choose a "
+                "multiple of their number."
+            )
         self._lengths = dataset.lengths
         self._last_step = self._lengths.cumsum()
         self._offsets = np.concatenate([[0], (self._lengths + 1).cumsum()])
@@ -82,12 +92,12 @@ class SequenceSampler:
 
     def sources(self, step: int) -> list[str]:
         """Return where the windows of `batch(step)` come from: folder, episode and place of each."""
-        episode, start = self._draw(np.random.default_rng([self.seed, step]))
+        episode, start = self._draw(step)
         return [f"{self._sources[i]} from {place}" for i, place in zip(episode, start, strict=True)]
 
     def batch(self, step: int) -> SequenceBatch:
         """Return the windows of a training step, in model units."""
-        episode, start = self._draw(np.random.default_rng([self.seed, step]))
+        episode, start = self._draw(step)
         length = self._lengths[episode][:, None]  # [B, 1]
         places = start[:, None] + np.arange(self.sequence_length + 1)  # [B, T + 1]
         rows = self._offsets[episode][:, None] + np.minimum(places, length)  # [B, T + 1]
@@ -102,8 +112,9 @@ class SequenceSampler:
             is_first=torch.from_numpy(start == 0).to(self._device),
         )
 
-    def _draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Return the episode and the first observation of each window, `[B]` each."""
+    def _draw(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the episode and the first observation of each window of our share."""
+        rng = np.random.default_rng([self.seed, step])
         size = self.batch_size
         episode = np.searchsorted(self._last_step, rng.integers(self._last_step[-1], size=size), side="right")
         choices = np.maximum(self._lengths[episode] - self.sequence_length, 0) + 1
@@ -115,7 +126,8 @@ class SequenceSampler:
             make = rng.random(size) < self.ending_share
             episode = np.where(make, ended, episode)
             start = np.where(make, length - (position + 1 if self.sequence_length else 0), start)
-        return episode, start
+        ours = self._share.rows(size)
+        return episode[ours], start[ours]
 
     def _windows(self, episode: np.ndarray, start: np.ndarray) -> Any:
         """Return the observations of windows, `[B, T + 1, ...]` in model units."""

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from dreamgym.core.perceptron import make_perceptron
+from dreamgym.core.share import mean_over_processes
 from dreamgym.models.packed import PackedLinear, plain_torch
 
 
@@ -54,8 +55,17 @@ class LSTMCell(PackedLinear):
 
 
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
-    """Return the mean of the entries of `x` where `mask`, of the same shape, is 1."""
-    return (x * mask).sum() / mask.sum().clamp(min=1)
+    """Return the mean of the entries of `x` where `mask`, of the same shape, is 1.
+
+    Of a batch that processes share, it is our part of the whole batch's mean: the mean of these parts is that mean.
+    """
+    return (x * mask).sum() / mean_over_processes(mask.sum()).clamp(min=1)
+
+
+def masked_mean_from(least: float, x: Tensor, mask: Tensor) -> Tensor:
+    """Return `masked_mean`, or, where the whole batch's is below `least`, that number and no gradient."""
+    mean = masked_mean(x, mask)
+    return torch.where(mean_over_processes(mean) < least, least, mean)
 
 
 def make_mlp(

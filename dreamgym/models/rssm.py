@@ -11,6 +11,7 @@ import torch
 from gymnasium import Space
 from torch import Tensor, nn
 
+from dreamgym.core import share
 from dreamgym.core.codec import action_dim
 from dreamgym.core.divergence import kl_categorical, kl_normal
 from dreamgym.core.model import Obs, SequenceBatch, StageConfig, Transition, WorldModel
@@ -19,7 +20,7 @@ from dreamgym.core.sampling import log_probs, most_likely, sample_categorical, s
 from dreamgym.core.tree import tree_map, where
 from dreamgym.core.two_hot import NUM_BINS, two_hot_loss, two_hot_mean
 from dreamgym.errors import InvalidArgument
-from dreamgym.models.layers import make_mlp, masked_mean
+from dreamgym.models.layers import make_mlp, masked_mean, masked_mean_from
 from dreamgym.models.recurrent import BlockGru, DenseGru
 from dreamgym.models.rssm_sizes import PRESETS, Config
 from dreamgym.models.senses import Decoder, Encoder
@@ -194,7 +195,7 @@ class Rssm(WorldModel[State], nn.Module):
         weight_deter, weight_code = first.weight.split([self.config.deter_dim, code.shape[2]], 1)
         seen = nn.functional.linear(code, weight_code, first.bias)  # one product for all of the observations
         previous = torch.cat([torch.zeros_like(action[:, :1]), action], 1)  # [B, T + 1, A]
-        noise = torch.randn(len(action), code.shape[1], self.noise_dim, device=code.device)
+        noise = share.normal(len(action), code.shape[1], self.noise_dim, device=code.device)
         state = self.initial(len(action))
         deters, stochs, beliefs = [], [], []
         for act, code_part, draw in zip(previous.unbind(1), seen.unbind(1), noise.unbind(1), strict=True):
@@ -225,7 +226,7 @@ class Rssm(WorldModel[State], nn.Module):
         return (
             masked_mean(nats.clamp(min=free), mask)
             if self.config.free_nats_each
-            else masked_mean(nats, mask).clamp(min=free)
+            else masked_mean_from(free, nats, mask)
         )
 
     def _draw(self, belief: Tensor, noise: Tensor, temperature: float = 1.0) -> Tensor:

@@ -12,6 +12,7 @@ import torch
 from gymnasium import Space
 from torch import Tensor, nn
 
+from dreamgym.core import share
 from dreamgym.core.codec import action_dim
 from dreamgym.core.model import Obs, SequenceBatch, StageConfig, Transition, WorldModel
 from dreamgym.core.sampling import mixture_nll, sample_mixture
@@ -181,7 +182,7 @@ class VaeMdnRnn(WorldModel[State], nn.Module):
         mask = torch.cat([batch.mask.new_ones(len(batch.mask), 1), batch.mask], 1).flatten()  # [B * (T + 1)]
         obs = batch.obs.flatten(0, 1)  # [B * (T + 1), 3, 64, 64]
         mean, log_variance = self.vae.encode(obs)
-        z = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
+        z = mean + (0.5 * log_variance).exp() * share.normal(*mean.shape, device=mean.device, dtype=mean.dtype)
         error = (self.vae.decode(z) - obs).square().flatten(1).sum(1)
         kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1)
         kl = kl.clamp(min=self.config.kl_tolerance * self.config.latent_dim)
@@ -192,7 +193,7 @@ class VaeMdnRnn(WorldModel[State], nn.Module):
         config, mask = self.config, batch.mask
         mean, log_variance = batch.obs.float().chunk(2, -1)  # [B, T + 1, Z]
         # drawn anew for every batch, so that M does not learn one encoding by heart (paper, appendix A.2)
-        z = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
+        z = mean + (0.5 * log_variance).exp() * share.normal(*mean.shape, device=mean.device, dtype=mean.dtype)
         fresh = self.initial(len(z))
         h = self.lstm.unroll(torch.cat([z[:, :-1], batch.action], 2), fresh.h, fresh.c)  # [B, T, D]
         mixture, reward, termination = self._predict(h.flatten(0, 1))

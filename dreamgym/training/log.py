@@ -62,6 +62,22 @@ class StageLog:
             self._board.close()
 
 
+class SilentLog:
+    """The log of a process that writes nothing."""
+
+    def advance(self) -> None:
+        """Do nothing."""
+
+    def write(self, step: int, values: Mapping[str, float | None]) -> None:
+        """Do nothing."""
+
+    def __enter__(self) -> SilentLog:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        pass
+
+
 def read_log(path: str | Path) -> dict[str, list[float | None]]:
     """Return the columns of a stage's CSV file by name; empty cells are None."""
     with open(path, newline="") as file:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -23,7 +24,8 @@ from dreamgym.data.episodes import Dataset
 from dreamgym.errors import InvalidArgument, InvalidDataset, InvalidModel, NotDecodable, TrainingFailed, UnknownName
 from dreamgym.training.checkpoints import Checkpoint, newest_checkpoint, prune_checkpoints, write_checkpoint
 from dreamgym.training.identity import check_identity, complete
-from dreamgym.training.log import StageLog
+from dreamgym.training.log import SilentLog, StageLog
+from dreamgym.training.ranks import Ranks, join
 from dreamgym.training.stage import StageTrainer, Sums
 
 _STRIP_STEPS = 64
@@ -92,6 +94,10 @@ def fit(
     On the CPU a run that was killed and resumed has the same losses and weights as one that was not, bit for bit. To
     train an already trained model further, pass it with a new `out` and, if wanted, other `stages`.
 
+    Several processes that `torchrun` started train together: each computes its share of every batch, their gradients
+    are averaged, and the first one writes. The losses are those of one process, within rounding, so that a run may be
+    resumed on another number of them; a family of your own draws and averages through `dreamgym.core.share` for that.
+
     Args:
         model: a `WorldModel` and `nn.Module` that is `Trainable`; it is trained in place.
         dataset: episodes of the model's spaces.
@@ -113,13 +119,15 @@ def fit(
     config = config or TrainConfig()
     _check_config(config)
     _check(model, dataset)
-    run = _Run(model, dataset, Path(out), _merge(model, stages), config)
-    selected = _select(model, only)
+    selected, stages = _select(model, only), _merge(model, stages)
+    device = choose_device(config.device)
     num_threads = torch.get_num_threads()
     torch.set_num_threads(config.threads)
     try:
-        with torch.random.fork_rng([run.device] if run.device.type == "cuda" else []):
+        with join(device.type == "cuda") as ranks, torch.random.fork_rng([device] if device.type == "cuda" else []):
+            run = _Run(model, dataset, Path(out), stages, config, device, ranks)
             run.fit(selected, resume)
+            ranks.wait()
     except OSError as error:
         raise TrainingFailed(
             f"{error.filename or out} cannot be written ({error.strerror or error}); the last complete checkpoint in "
@@ -135,9 +143,16 @@ class _Run:
     """One call of `fit`."""
 
     def __init__(
-        self, model: Any, dataset: Dataset, out: Path, stages: Mapping[str, StageConfig], config: TrainConfig
+        self,
+        model: Any,
+        dataset: Dataset,
+        out: Path,
+        stages: Mapping[str, StageConfig],
+        config: TrainConfig,
+        device: torch.device,
+        ranks: Ranks,
     ) -> None:
-        self.device = choose_device(config.device)
+        self.device, self.ranks = device, ranks
         self.model = model.to(self.device)
         self.out, self.stages, self.config = out, stages, config
         self.checkpoints = out / "checkpoints"
@@ -153,6 +168,7 @@ class _Run:
     def fit(self, selected: Sequence[str], resume: bool) -> None:
         order = list(self.stages)
         newest = newest_checkpoint(self.checkpoints)
+        self.ranks.wait()  # until all have read it, before the first writes
         if newest is not None and (resume or len(selected) < len(order)):
             self._restore(newest, [] if resume else selected)
         reached = -1 if newest is None or not resume else order.index(newest.stage)
@@ -208,9 +224,10 @@ class _Run:
             seed=config.seed,
             bf16=self.bf16,
             moments=moments,
-            bars=config.progress,
+            bars=config.progress and self.ranks.first,
+            ranks=self.ranks,
         )
-        with StageLog(self.out, stage, start, stage_config.steps, config.progress, config.tensorboard) as log:
+        with self._log(stage, start) as log:
             clock = time.perf_counter
             saved, saved_at = start, clock()
             sums, logged, logged_at = Sums(), start, clock()
@@ -222,9 +239,12 @@ class _Run:
                 if step % config.log_every and not last:
                     continue
                 speed = trainer.frames * (step - logged) / (clock() - logged_at)
+                means = self.terms[stage] = self.ranks.means(sums.means(), self.device)
+                sums = Sums()
+                if not self.ranks.first:
+                    continue
                 due = step - saved >= config.checkpoint_every or clock() - saved_at >= config.checkpoint_seconds
                 held_out = trainer.validate(config.validation_batches) if due or last else {}
-                means = self.terms[stage] = sums.means()
                 checks = {f"validation_{name}": held_out.get(name) for name in means}
                 log.write(step, {**means, **checks, "frames_per_second": speed, "learning_rate": rate})
                 if due or last:
@@ -233,7 +253,12 @@ class _Run:
                     prune_checkpoints(self.checkpoints, {stage: _KEPT})
                     self._write_strip(stage, step)
                     saved, saved_at = step, clock()
-                sums, logged, logged_at = Sums(), step, clock()
+                logged, logged_at = step, clock()
+
+    def _log(self, stage: str, start: int) -> StageLog | SilentLog:
+        if not self.ranks.first:
+            return SilentLog()
+        return StageLog(self.out, stage, start, self.stages[stage].steps, self.config.progress, self.config.tensorboard)
 
     def _begin_stage(self, stage: str) -> None:
         """Keep the weights that the stage starts from; what the run held of it and of later stages no longer counts.
@@ -245,6 +270,8 @@ class _Run:
         for name in (stage, *later):
             for figures in (self.steps, self.terms, self.validation):
                 figures.pop(name, None)
+        if not self.ranks.first:
+            return
         self._checkpoint(stage, 0, {})
         prune_checkpoints(self.checkpoints, {stage: 1, **dict.fromkeys(later, 0)})
 
@@ -316,8 +343,10 @@ def _select(model: Any, only: Sequence[str] | None) -> list[str]:
 
 
 def choose_device(name: str) -> torch.device:
+    if name in ("auto", "cuda") and torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))  # torchrun: each process a GPU of its own
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device("cpu")
     try:
         return torch.zeros(0, device=name).device
     except (RuntimeError, AssertionError) as error:  # torch says that it was built without CUDA by an AssertionError

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,9 +14,11 @@ from tqdm import tqdm
 
 from dreamgym.core import optimizer
 from dreamgym.core.model import SequenceBatch, StageConfig
+from dreamgym.core.share import Share, shared
 from dreamgym.data.episodes import Dataset
 from dreamgym.data.sequences import SequenceSampler, iterate_obs
 from dreamgym.errors import TrainingFailed
+from dreamgym.training.ranks import Ranks
 
 
 class StageTrainer:
@@ -32,6 +35,7 @@ class StageTrainer:
         bf16: whether pictures are computed under bfloat16 autocast.
         moments: what `moments` of an interrupted trainer returned; empty for a new one.
         bars: whether progress is shown.
+        ranks: the processes that optimise it together; each computes its share of a batch.
     """
 
     def __init__(
@@ -47,16 +51,18 @@ class StageTrainer:
         bf16: bool,
         moments: Mapping[str, Tensor],
         bars: bool,
+        ranks: Ranks,
     ) -> None:
         self._model, self._stage, self._config = model, stage, config
-        self._device, self._seed, self._bars = device, seed, bars
+        self._device, self._seed, self._bars, self._share = device, seed, bars, ranks.share
         self._parameters = [parameter.requires_grad_() for parameter in model.stage_parameters(stage)]
+        self._loss = ranks.parallel(_Loss(model, stage, self._parameters))
         # pictures alone: the products of a memory are too small to gain, and its errors add up over a dream
         self._bf16 = bf16 and any(parameter.ndim >= 4 for parameter in self._parameters)
         self._optimizer = torch.optim.Adam(self._parameters, fused=True)
         optimizer.load_moments(self._optimizer, moments)
-        self._train = self._sampler(train)
-        self._held_out = self._sampler(held_out) if len(held_out) else None
+        self._train = self._sampler(train, ranks.share)
+        self._held_out = self._sampler(held_out, Share()) if len(held_out) else None
         self._next: tuple[int, SequenceBatch] | None = None
         self.frames = config.batch_size * (config.sequence_length + 1)
         """Observations in a batch."""
@@ -71,9 +77,9 @@ class StageTrainer:
         rate = learning_rate(self._config, step)
         torch.manual_seed(derive_seed(self._seed, self._stage, step))  # a resumed run draws what the killed one would
         self._model.train()
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
-            loss, terms = self._model.loss(batch, self._stage)
         self._optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16), shared(self._share):
+            loss, terms = self._loss(batch)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self._parameters, self._config.grad_clip)
         if step < self._config.steps:  # before the loss is read, while an accelerator still computes
@@ -103,7 +109,7 @@ class StageTrainer:
         return optimizer.moments(self._optimizer)
 
     @torch.no_grad()
-    def _sampler(self, dataset: Dataset) -> SequenceSampler:
+    def _sampler(self, dataset: Dataset, share: Share) -> SequenceSampler:
         self._model.eval()
         torch.manual_seed(derive_seed(self._seed, f"inputs of {self._stage}", 0))
         inputs: list[Tensor] = []
@@ -124,6 +130,7 @@ class StageTrainer:
             seed=derive_seed(self._seed, self._stage, 0),
             inputs=torch.cat(inputs) if inputs else None,
             device=self._device,
+            share=share,
         )
 
     def _check_finite(self, loss_and_norm: list[float], terms: Mapping[str, Tensor], step: int) -> None:
@@ -138,6 +145,19 @@ class StageTrainer:
             "is intact; lower learning_rate or grad_clip of the stage and begin it anew with resume=False. The batch: "
             f"{'; '.join(self._train.sources(step))}."
         )
+
+
+class _Loss(nn.Module):
+    """The loss of a stage as a module that has the stage's own parameters and no others."""
+
+    def __init__(self, model: Any, stage: str, parameters: Iterable[nn.Parameter]) -> None:
+        super().__init__()
+        self.own = nn.ParameterList(parameters)
+        self._call = partial(model.loss, stage=stage)  # hides the model, and with it the parameters of other stages
+
+    def forward(self, batch: SequenceBatch) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """Return the loss and its terms."""
+        return self._call(batch)
 
 
 class Sums:
