@@ -104,6 +104,7 @@ def collect(
     random_share: float = 0.05,
     seed: int = 0,
     workers: int = 1,
+    ray: bool = False,
     max_episode_steps: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None,
     json: bool = False,
 ) -> int:
@@ -127,6 +128,7 @@ def collect(
         random_share: share of the policy's decisions that random actions take over.
         seed: episode i is seeded with this plus i.
         workers: processes that record.
+        ray: let Ray place these processes, on this machine or, where RAY_ADDRESS says so, in a cluster.
         max_episode_steps: cuts longer episodes off; needed for an env without an end.
         json: print JSON.
     """
@@ -156,6 +158,7 @@ def collect(
         num_workers=workers,
         max_episode_steps=max_episode_steps,
         progress=sys.stderr.isatty(),
+        ray=ray,
     )
     if json:
         print_json(found)

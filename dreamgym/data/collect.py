@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from tqdm import tqdm
 from dreamgym.data.drivers import Driver, DriverLike, check_mixture, find_drivers, is_function, make_driver
 from dreamgym.data.episodes import Dataset, Episode
 from dreamgym.data.layout import read_index
+from dreamgym.data.ray_pool import RayPool
 from dreamgym.data.writer import DatasetWriter
 from dreamgym.errors import DreamgymError, InvalidArgument
 from dreamgym.registry import import_target
@@ -43,6 +45,7 @@ def collect(
     num_workers: int = 1,
     max_episode_steps: int | None = None,
     progress: bool = True,
+    ray: bool = False,
 ) -> dict[str, Any]:
     """Record episodes into the dataset folder `out` and return `summarize` of it.
 
@@ -62,6 +65,7 @@ def collect(
         num_workers: processes with one torch thread each; 1 records in this process.
         max_episode_steps: truncates longer episodes; needed for an env without an end.
         progress: shows a bar.
+        ray: plays in Ray actors, as many as workers, on the machines of its cluster; see `RayPool`.
 
     Raises:
         InvalidArgument: if a count is not positive.
@@ -83,8 +87,12 @@ def collect(
     )
     recipe = (make_env, Path(out), tuple(shares), dict(drivers or {}), max_episode_steps)
     recorder = _Recorder(*recipe)  # made even if others record: it finds faults before any process starts
-    if num_workers == 1:
-        pool: Executor = _ThisProcess()
+    if ray:
+        play = partial(_player, make_env, tuple(shares), dict(drivers or {}), max_episode_steps)
+        pool: Executor = RayPool(num_workers, play, recorder.write)
+        record = recorder.record
+    elif num_workers == 1:
+        pool = _ThisProcess()
         record = recorder.record
     else:
         pool = ProcessPoolExecutor(num_workers, multiprocessing.get_context("spawn"), _start_worker, recipe)
@@ -149,33 +157,42 @@ def record_episode(
     )
 
 
-class _Recorder:
-    """An env, its drivers and a writer: what one process needs."""
+class _Player:
+    """An env and its drivers: what one process plays with."""
 
     def __init__(
-        self,
-        make_env: str,
-        out: Path,
-        names: Sequence[str],
-        drivers: Mapping[str, DriverLike],
-        max_episode_steps: int | None,
+        self, make_env: str, names: Sequence[str], drivers: Mapping[str, DriverLike], max_episode_steps: int | None
     ) -> None:
         known = {**find_drivers(make_env)[0], **drivers}
         self._max_episode_steps = max_episode_steps
         self._drivers = {name: make_driver(known[name]) for name in names}
-        self._env = import_target(make_env)() if is_function(make_env) else gym.make(make_env)
-        self._writer = DatasetWriter(out, make_env, self._env.observation_space, self._env.action_space)
+        self.env = import_target(make_env)() if is_function(make_env) else gym.make(make_env)
+
+    def play(self, seed: int, name: str) -> Episode:
+        meta = {"driver": name, "seed": seed}
+        return record_episode(self.env, self._drivers[name], seed, self._max_episode_steps, meta)
+
+
+class _Recorder:
+    """A player and a writer."""
+
+    def __init__(self, make_env: str, out: Path, *of_player: Any) -> None:
+        self._player = _Player(make_env, *of_player)
+        env = self._player.env
+        self._writer = DatasetWriter(out, make_env, env.observation_space, env.action_space)
 
     def record(self, seed: int, name: str) -> tuple[int, float]:
         """Record an episode and return its length and return."""
-        meta = {"driver": name, "seed": seed}
-        episode = record_episode(self._env, self._drivers[name], seed, self._max_episode_steps, meta)
+        return self.write(self._player.play(seed, name), seed, name)
+
+    def write(self, episode: Episode, seed: int, name: str) -> tuple[int, float]:
+        """Write an episode that was played anywhere and return its length and return."""
         self._writer.add(episode, key=_key(seed, name))
         return len(episode), episode.total_reward
 
     def close(self) -> None:
         self._writer.close()
-        self._env.close()
+        self._player.env.close()
 
 
 def _run(
@@ -236,6 +253,15 @@ class _Bar:
 
     def __exit__(self, *exc: object) -> None:
         self._tqdm.close()
+
+
+def _player(*recipe: Any) -> Callable[[int, str], Episode]:
+    """Return what a Ray actor does."""
+    import dreamgym  # noqa: F401  registers our real envs
+
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+    return _Player(*recipe).play
 
 
 class _ThisProcess(Executor):
