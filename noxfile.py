@@ -24,7 +24,8 @@ OTHER = {"rllib", "tianshou"}
 @nox.parametrize("version", [nox.param(version, id=version) for version in ("1.1.1", "1.2.2", "1.3.0", "1.4.0")])
 def gymnasium(session: nox.Session, version: str) -> None:
     """Test the envs, the test kit and the bridge to SB3 with a release of Gymnasium."""
-    session.install("-e", ".[box2d,plots,video]", f"gymnasium=={version}", "pytest", *constraints(session, "gymnasium"))
+    free = constraints(session, "gymnasium", "pillow")  # moviepy, which RecordVideo needs, wants an older pillow
+    session.install("-e", ".[box2d,plots,video]", "moviepy", f"gymnasium=={version}", "pytest", *free)
     test(session, "tests/envs", "tests/testing", "tests/bridges/test_sb3.py")
 
 

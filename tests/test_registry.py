@@ -1,8 +1,11 @@
 """Names: what is registered is found, what is not is refused with the closest name, and strangers can join."""
 
+import configparser
+import re
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
@@ -10,16 +13,29 @@ import pytest
 from oracle import counting_dream
 
 import dreamgym
-from dreamgym.errors import UnknownName
+from dreamgym.errors import MissingExtra, UnknownName
 from dreamgym.hub import save_dream
 from dreamgym.registry import BRIDGES, DREAMS, MODELS, WRAPPERS, Registry, find_dream, import_target
 
 
-@pytest.mark.parametrize("registry", [MODELS, WRAPPERS, BRIDGES], ids=lambda registry: registry.kind)
+@pytest.mark.parametrize("registry", [MODELS, WRAPPERS], ids=lambda registry: registry.kind)
 def test_everything_registered_can_be_imported(registry):
     assert len(registry) > 0
     for name in registry:
         assert callable(registry.load(name))
+
+
+@pytest.mark.filterwarnings("default")  # of the libraries, as they are imported
+@pytest.mark.parametrize("name", BRIDGES)
+def test_a_bridge_loads_or_names_the_extra_that_it_needs(name):
+    setup = configparser.ConfigParser()
+    setup.read(Path(__file__).parents[1] / "setup.cfg")
+    try:
+        assert callable(BRIDGES.load(name))
+    except MissingExtra as error:
+        extra = re.search(r'needs .+: pip install "dreamgym\[(.+)\]"$', str(error))
+        assert extra
+        assert extra[1] in setup["options.extras_require"]
 
 
 def test_an_unknown_name_is_refused_with_all_names_and_the_closest():

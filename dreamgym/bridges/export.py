@@ -38,9 +38,10 @@ def export_perceptron(
     """
     loaded = open_dream(dream, None, (), "cpu")
     layers = list(layers)
-    linears, between = layers[::2], {type(layer) for layer in layers[1::2]}
+    linears = [layer for layer in layers[::2] if type(layer) is nn.Linear]
+    between = {type(layer) for layer in layers[1::2]}
     names = [name for name, activation in ACTIVATIONS.items() if activation in between]
-    if not all(type(layer) is nn.Linear for layer in linears) or len(between) > 1 or len(names) != len(between):
+    if not linears or len(linears) != len(layers[::2]) or len(between) > 1 or len(names) != len(between):
         raise InvalidArgument(
             f"the policy's layers are {[type(layer).__name__ for layer in layers]}; expected Linear layers with "
             f"one of {', '.join(ACTIVATIONS)} between them."

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy
@@ -19,13 +18,12 @@ from stable_baselines3.sac.policies import SACPolicy
 from torch import Tensor
 
 from dreamgym.bridges.export import export_perceptron
-from dreamgym.core.codec import check_action, encode_action
+from dreamgym.bridges.open import open_envs, step_envs
 from dreamgym.core.policy import Policy
 from dreamgym.core.tree import gather
 from dreamgym.envs.open import Model, open_dream
-from dreamgym.envs.simulator import parse_autoreset_mode
 from dreamgym.envs.vector_env import DreamVectorEnv
-from dreamgym.errors import InvalidArgument, PolicyMismatch, UnsupportedSpace
+from dreamgym.errors import InvalidArgument, PolicyMismatch
 
 
 class DreamVecEnv(VecEnv):
@@ -48,24 +46,10 @@ class DreamVecEnv(VecEnv):
     def __init__(
         self, model: Model | DreamVectorEnv, num_envs: int | None = None, *, reward_scale: float = 1.0, **kwargs: Any
     ) -> None:
-        if isinstance(model, DreamVectorEnv):
-            if kwargs or num_envs not in (None, model.num_envs):
-                raise InvalidArgument(
-                    f"options {sorted(kwargs) or ['num_envs']} were given beside a DreamVectorEnv of {model.num_envs} "
-                    "lanes; give them to that env instead."
-                )
-            self.envs = model
-            _check_mode(model.autoreset_mode)
-        else:
-            mode = _check_mode(kwargs.pop("autoreset_mode", AutoresetMode.SAME_STEP))
-            options = {"observation": "features", "output": "torch", **kwargs}
-            self.envs = DreamVectorEnv(model, 1 if num_envs is None else num_envs, autoreset_mode=mode, **options)
+        self.envs = open_envs(model, num_envs, AutoresetMode.SAME_STEP, "SB3", tensors=False, **kwargs)
         self.reward_scale = reward_scale
         self._actions: Any = None
-        space = self.envs.single_action_space
-        if isinstance(space, spaces.Discrete) and space.start != 0:
-            raise UnsupportedSpace(f"action space {space} starts at {space.start}; SB3 needs integers from 0.")
-        super().__init__(self.envs.num_envs, self.envs.single_observation_space, space)
+        super().__init__(self.envs.num_envs, self.envs.single_observation_space, self.envs.single_action_space)
 
     def reset(self) -> Any:
         """Begin new episodes in all lanes and return the observations."""
@@ -87,12 +71,8 @@ class DreamVecEnv(VecEnv):
             InvalidAction: if the actions are not a batch of `action_space`.
         """
         envs = self.envs
-        action = encode_action(
-            self.action_space, check_action(self.action_space, self._actions, self.num_envs, envs.dream.name)
-        )
-        # the simulator itself: the shell's infos are arrays for every lane, which SB3 does not read
-        lanes, outcome = envs.simulator.step(envs.lanes, action.to(envs.device))
-        obs = _numpy(envs.set_state(lanes))
+        obs, outcome = step_envs(envs, self._actions)
+        obs = _numpy(obs)
         reward = _numpy(outcome.reward) * np.float32(self.reward_scale)  # a copy: SB3 writes into it
         terminated, truncated = _numpy(outcome.terminated), _numpy(outcome.truncated)
         done = terminated | truncated
@@ -107,8 +87,6 @@ class DreamVecEnv(VecEnv):
                     "TimeLimit.truncated": bool(truncated[row] and not terminated[row]),
                     "diverged": bool(diverged[row]),
                 }
-        if envs.render_mode == "human":
-            envs.render()
         return obs, reward, done, infos
 
     def close(self) -> None:
@@ -138,15 +116,6 @@ class DreamVecEnv(VecEnv):
 
     def _count(self, indices: Any) -> int:
         return len(list(self._get_indices(indices)))
-
-
-def _check_mode(mode: AutoresetMode | str) -> AutoresetMode:
-    if parse_autoreset_mode(mode) is not AutoresetMode.SAME_STEP:
-        raise InvalidArgument(
-            f"autoreset_mode is {parse_autoreset_mode(mode).value!r}; SB3 resets a lane in the step that ends it: "
-            f"use {AutoresetMode.SAME_STEP.value!r}."
-        )
-    return AutoresetMode.SAME_STEP
 
 
 def _numpy(value: Any) -> Any:

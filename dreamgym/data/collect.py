@@ -257,8 +257,6 @@ class _Bar:
 
 def _player(*recipe: Any) -> Callable[[int, str], Episode]:
     """Return what a Ray actor does."""
-    import dreamgym  # noqa: F401  registers our real envs
-
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
     return _Player(*recipe).play

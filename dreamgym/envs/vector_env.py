@@ -206,6 +206,17 @@ class DreamVectorEnv(VectorEnv[Any, Any, Any]):
             value = value(*args, **kwargs)
         return value if isinstance(value, tuple) and len(value) == self.num_envs else (value,) * self.num_envs
 
+    def env_is_wrapped(self, *args: Any, **kwargs: Any) -> None:
+        """Refuse Stable-Baselines3's wrappers, which ask this first, accept any vector env and break at its reset.
+
+        Raises:
+            InvalidArgumentType: always.
+        """
+        raise InvalidArgumentType(
+            f"{type(self).__name__} is a Gymnasium vector env; Stable-Baselines3's wrappers expect a VecEnv: "
+            "dreamgym.bridges.sb3.DreamVecEnv(...)."
+        )
+
     def get_attr(self, name: str) -> tuple[Any, ...]:
         """Return an attribute, once for each lane."""
         return self.call(name)

@@ -61,6 +61,7 @@ class CountingWorld(WorldModel[Counted], nn.Module):
     config_class = CountingConfig
     noise_dim = 2
     feature_dim = 4
+    lengths: Tensor
 
     def __init__(self, config: CountingConfig, observation_space: Any, action_space: Any) -> None:
         super().__init__()
@@ -104,10 +105,12 @@ class CountingWorld(WorldModel[Counted], nn.Module):
 
     def decode(self, state: Counted) -> Obs:
         """Return the features, or pictures in their colours."""
-        if len(self.observation_space.shape) == 1:
+        shape = self.observation_space.shape
+        assert shape is not None
+        if len(shape) == 1:
             return self.features(state)
         colours = self.features(state)[:, :3] / 255
-        return colours[:, :, None, None].expand(-1, -1, *self.observation_space.shape[:2])
+        return colours[:, :, None, None].expand(-1, -1, *shape[:2])
 
     def _value(self, action: Tensor) -> Tensor:
         """Return what a Discrete action counts, or the first number of a Box action."""

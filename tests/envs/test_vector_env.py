@@ -477,3 +477,10 @@ def test_buttons_that_do_not_begin_at_zero_are_pressed_by_their_own_number():
         InvalidAction, match=r"action of lane 1 is 3, out of range; Counting expects \(2,\) integers 4..6"
     ):
         env.step(np.array([4, 3]))
+
+
+def test_wrappers_of_sb3_are_refused_with_its_own_env_named():
+    from stable_baselines3.common.vec_env import VecMonitor
+
+    with pytest.raises(InvalidArgumentType, match=r"DreamVectorEnv is a Gymnasium vector env; .*sb3.DreamVecEnv"):
+        VecMonitor(make(autoreset_mode="SameStep"))
