@@ -104,6 +104,13 @@ register_model("vae_mdn_rnn", "dreamgym.models.vae_mdn_rnn:VaeMdnRnn")
 register_wrapper("disagreement", "dreamgym.wrappers.disagreement:DisagreementPenalty")
 register_wrapper("temperature", "dreamgym.wrappers.temperature:Temperature")
 register_wrapper("tent", "dreamgym.wrappers.tent:TentReward")
+register_bridge("evotorch", "dreamgym.bridges.evotorch:DreamFactory")
+register_bridge("rl_games", "dreamgym.bridges.rl_games:DreamVecEnv")
+register_bridge("rllib", "dreamgym.bridges.rllib:dream_config")
 register_bridge("sb3", "dreamgym.bridges.sb3:DreamVecEnv")
+register_bridge("sb3_contrib", "dreamgym.bridges.sb3_contrib:RecurrentActor")
+register_bridge("skrl", "dreamgym.bridges.skrl:DreamWrapper")
+register_bridge("tianshou", "dreamgym.bridges.tianshou:DreamVenv")
+register_bridge("torchrl", "dreamgym.bridges.torchrl:DreamTorchRLEnv")
 
 import dreamgym.pretrained  # noqa: E402, F401  registers the bundled dreams; needs the path above

@@ -21,9 +21,17 @@ REQUIRED = ("gymnasium", "numpy", "safetensors", "stable-baselines3", "tomli-w",
 EXTRAS = {  # extra -> what it installs, by import name
     "box2d": ("Box2D",),
     "es": ("cma",),
+    "evotorch": ("evotorch",),
     "minari": ("minari", "h5py"),
     "plots": ("matplotlib",),
+    "ray": ("ray",),
+    "rl_games": ("rl_games",),
+    "rllib": ("ray", "lz4"),
+    "sb3-contrib": ("sb3_contrib",),
+    "skrl": ("skrl",),
     "tensorboard": ("tensorboard",),
+    "tianshou": ("tianshou",),
+    "torchrl": ("torchrl",),
     "video": ("imageio", "imageio_ffmpeg", "PIL"),
 }
 
