@@ -41,7 +41,8 @@ def export_perceptron(
     linears = [layer for layer in layers[::2] if type(layer) is nn.Linear]
     between = {type(layer) for layer in layers[1::2]}
     names = [name for name, activation in ACTIVATIONS.items() if activation in between]
-    if not linears or len(linears) != len(layers[::2]) or len(between) > 1 or len(names) != len(between):
+    alternate = len(layers) % 2 == 1 and len(linears) == len(layers[::2])
+    if not alternate or len(between) > 1 or len(names) != len(between):
         raise InvalidArgument(
             f"the policy's layers are {[type(layer).__name__ for layer in layers]}; expected Linear layers with "
             f"one of {', '.join(ACTIVATIONS)} between them."
