@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def blocks(*languages):
@@ -29,16 +30,17 @@ def test_the_first_two_commands_install_with_the_tested_versions():
 def test_every_extra_that_it_names_exists():
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
-    named = re.findall(r'"?(?:\.|dreamgym)\[([\w,]+)\]', README.read_text())
+    named = re.findall(r'"?(?:\.|dreamgym)\[([\w,-]+)\]', "".join(page.read_text() for page in PAGES))
     assert named
     assert {extra for names in named for extra in names.split(",")} <= set(config["options.extras_require"])
 
 
-def test_every_local_link_and_picture_exists():
-    text = README.read_text()
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_local_link_and_picture_exists(page):
+    text = page.read_text()
     targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", text) + re.findall(r'src="([^"]+)"', text)
     local = [target for target in targets if "://" not in target]
-    assert [target for target in local if not (ROOT / target).exists()] == []
+    assert [target for target in local if not (page.parent / target).exists()] == []
 
 
 @pytest.mark.slow

@@ -21,8 +21,13 @@ BACKGROUND, AXIS, BAR = (18, 20, 26), (70, 76, 90), (134, 170, 255)
 SIDE = 400  # pixels of a plot
 
 
-def make_painter(dream: LoadedDream) -> Painter:
-    """Return what draws a dream's observations."""
+def make_painter(dream: LoadedDream, dark: bool = False) -> Painter:
+    """Return what draws a dream's observations.
+
+    Args:
+        dream: whose observations.
+        dark: whether those that the real env would draw on white are drawn on a dark ground.
+    """
     space = dream.model.observation_space
     if is_image(space):
         return lambda obs, action: np.broadcast_to(obs, (*obs.shape[:2], 3))
@@ -35,7 +40,10 @@ def make_painter(dream: LoadedDream) -> Painter:
         name = real_id(dream)
     except DreamgymError:  # a dream without a real twin can still be seen
         name = ""
-    return RENDERED[name](name) if name in RENDERED else lambda obs, action: plot(np.ravel(obs))
+    if name not in RENDERED:
+        return lambda obs, action: plot(np.ravel(obs))
+    draw = RENDERED[name](name)
+    return (lambda obs, action: darken(draw(obs, action))) if dark else draw
 
 
 def cart_pole(name: str) -> Painter:
@@ -65,6 +73,16 @@ def pendulum(name: str) -> Painter:
 
 RENDERED: dict[str, Callable[[str], Painter]] = {"CartPole-v1": cart_pole, "Pendulum-v1": pendulum}
 """Real ids -> painters that set the real env's state and let it draw; of these the observation says it all."""
+
+
+def darken(picture: np.ndarray) -> np.ndarray:
+    """Return a picture on white as one on `BACKGROUND`: what was light is dark, colours keep their hue."""
+    pixels = picture.reshape(-1, 3)
+    drawn = np.unique(np.flatnonzero(pixels != 255) // 3)  # little of a picture; the rest is quickly done
+    ink = pixels[drawn].astype(np.int16)  # [n, 3]
+    dark = np.tile(np.array(BACKGROUND, np.uint8), (len(pixels), 1))
+    dark[drawn] = np.maximum(ink + 255 - ink.max(1, keepdims=True) - ink.min(1, keepdims=True), BACKGROUND)
+    return dark.reshape(picture.shape)
 
 
 def plot(values: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ import gymnasium as gym
 import numpy as np
 
 from dreamgym.errors import MissingExtra
-from dreamgym.real.car_drivers import Constant, FullGas, Pursuit, SmoothRandom, brake, coast, idle
+from dreamgym.real.car_drivers import FULL_LOCK, Constant, FullGas, Pursuit, SmoothRandom, brake, coast, idle
 from dreamgym.real.drivers import Driver
 
 if TYPE_CHECKING:
@@ -47,12 +47,16 @@ PROBES = {
 """Policies whose score in a dream shows its holes, as `dreamgym eval` takes them."""
 
 _RIGHT, _LEFT, _DOWN, _UP = range(1073741903, 1073741907)  # pygame's codes of the arrow keys
-_STEER = {(): 0.0, (_LEFT,): -1.0, (_RIGHT,): 1.0}
-_PEDALS = {(): (0.0, 0.0), (_UP,): (1.0, 0.0), (_DOWN,): (0.0, 0.8)}
+_STEER = {(): 0.0, (_LEFT,): -FULL_LOCK, (_RIGHT,): FULL_LOCK}
+_PEDALS = {(): (0.0, 0.0), (_UP,): (0.4, 0.0), (_DOWN,): (0.0, 0.25)}
 KEYS: dict[tuple[int, ...], np.ndarray] = {
     (*turn, *pedal): np.array([_STEER[turn], *_PEDALS[pedal]], np.float32) for turn in _STEER for pedal in _PEDALS
 }
-"""Arrow keys held -> `[steer, gas, brake]`; with none of them the car rolls."""
+"""Arrow keys held -> `[steer, gas, brake]`; with none of them the car rolls.
+
+They are gentler than the keys of Gymnasium's own game, full gas and a brake of 0.8, which spin the car in a second and
+stop it in half of one: with these, the person in `tests/viewer/test_driving.py` is off the road half of the time.
+"""
 
 
 def make(render_mode: str | None = None) -> gym.Env:

@@ -164,28 +164,38 @@ class Hands:
     Buttons are pressed at once. The numbers of a Box action move, since nobody turns a wheel in no time: at `attack`
     away from the idle action and at `release` back to it. A controller is moved by real hands, and obeyed at once.
 
+    How far a number goes is what the keys say, so speeds count in that: a map of gentle keys is moved as gently. A
+    number that rests at one end of what the keys can do is a pedal: a foot presses it slower than hands turn a wheel.
+
     Args:
         keymap: what the keys mean.
         action_space: of the actions.
-        attack: half ranges of the space a second.
-        release: half ranges of the space a second.
+        attack: a second; 2 takes half a second from the idle action to that of a key.
+        pedal: the same for pedals.
+        release: a second; faster than `attack`, so that a tap is over soon after the key is let go.
 
     Raises:
         InvalidArgument: if a speed is not positive.
     """
 
-    def __init__(self, keymap: KeyMap, action_space: Space[Any], attack: float = 4.0, release: float = 8.0) -> None:
-        for name, speed in (("attack", attack), ("release", release)):
+    def __init__(
+        self, keymap: KeyMap, action_space: Space[Any], attack: float = 2.0, pedal: float = 0.5, release: float = 4.0
+    ) -> None:
+        for name, speed in (("attack", attack), ("pedal", pedal), ("release", release)):
             if not speed > 0:
-                raise InvalidArgument(f"{name} is {speed}; expected a positive number of half ranges a second.")
+                raise InvalidArgument(f"{name} is {speed}; expected a positive number of times a second.")
         self._keymap = keymap
         self._now = keymap.idle
         self._moves = False
         if isinstance(action_space, spaces.Box) and action_space.dtype.kind == "f":
             self._moves, self._box = True, action_space
-            half = (action_space.high.astype(float) - action_space.low) / 2
-            half[(half == 0) | ~np.isfinite(half)] = 1.0
-            self._attack, self._release = attack * half, release * half  # units of the action a second
+            known = np.stack([keymap.idle, *(action for _, action in keymap.listing)])
+            self._low, self._high = known.min(0), known.max(0)
+            reach = np.maximum(self._high - keymap.idle, keymap.idle - self._low).astype(float)
+            reach[reach == 0] = 1.0  # of a number that no key moves
+            pedals = (self._low == keymap.idle) | (self._high == keymap.idle)
+            self._attack = np.where(pedals, pedal, attack) * reach  # units of the action a second
+            self._release = release * reach
 
     def act(self, held: Collection[int], axes: Controller | None, dt: float) -> Any:
         """Return what the person does now, or None if neither key nor controller is touched.
@@ -214,8 +224,14 @@ class Hands:
         return self._now if idle is None else self._do(idle)
 
     def follow(self, action: Any) -> None:
-        """Go on from the action that was done last, by whomever; None for that of idle hands, as in a new episode."""
-        self._now = self._keymap.idle if action is None else action
+        """Go on from the action that was done last, by whomever; None for that of idle hands, as in a new episode.
+
+        Of an action beyond what the keys can do, hands hold as much as they can.
+        """
+        if action is None:
+            self._now = self._keymap.idle
+        else:
+            self._now = np.clip(action, self._low, self._high) if self._moves else action
 
     def _do(self, action: Any) -> Any:
         if action is not None:

@@ -7,6 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
+
+from dreamgym.core.tree import gather
 from dreamgym.viewer.trail import Trail
 from dreamgym.viewer.worlds import DreamWorld, Moment, World
 
@@ -40,6 +43,10 @@ class Mark:
     moment: Any
     lanes: list[Lane]
     lengths: list[int]
+
+    def only(self, lane: int) -> Mark:
+        """Return what concerns one of the lanes."""
+        return Mark(gather(self.moment, torch.tensor([lane])), [self.lanes[lane]], [self.lengths[lane]])
 
 
 @dataclass
@@ -132,7 +139,9 @@ class Line:
         lanes = [replace(lane, trail=lane.trail.copy()) for _ in range(num)]
         return Line(self.world.fork(num, seed), self.ended, lanes)
 
-    def only(self, lane: int) -> Line:
-        """Return one of the futures, as a line of its own."""
+    def only(self, lane: int, past: Line) -> Line:
+        """Return one of the futures as a line of its own, which can be wound back into the past that it came from."""
         assert isinstance(self.world, DreamWorld)
-        return Line(self.world.only(lane), self.ended, [self.lanes[lane]])
+        chosen = Line(self.world.only(lane), self.ended, [self.lanes[lane]])
+        chosen._ring.extend((*past._ring, *(mark.only(lane) for mark in self._ring)))
+        return chosen

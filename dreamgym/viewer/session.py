@@ -125,7 +125,7 @@ class Session:
             self.keys: KeyMap | None = KeyMap(keys_to_action(self.dream, idle=True), self.dream.model.action_space)
         except DreamgymError:  # a robot's twenty joints have no keys: the policy drives
             self.keys = None
-        self.paint = make_painter(self.dream)
+        self.paint = make_painter(self.dream, dark=True)
         self._dream = Line(DreamWorld(self.dream, temperature), partial(self._ended, "dream"))
 
     @property
@@ -391,7 +391,7 @@ class Session:
     def choose(self, number: int) -> None:
         """Go on with one of the futures, counted from 0."""
         if self._futures is not None and 0 <= number < FUTURES:
-            self._dream, self._futures = self._futures.only(number), None
+            self._dream, self._futures = self._futures.only(number, self._dream), None
             self.message = f"this is future {number + 1}"
 
     def change_variant(self, step: int = 1) -> None:

@@ -130,7 +130,7 @@ class Canvas:
     def __init__(self, dream: LoadedDream) -> None:
         pygame.font.init()
         font = find_font()
-        self._name, self._paint = dream.name, make_painter(dream)
+        self._name, self._paint = dream.name, make_painter(dream, dark=True)
         self._body, self._large = Lettering(15, font), Lettering(18, font)
 
     def draw(self, rows: Sequence[Row], actions: Sequence[np.ndarray], phase: float) -> np.ndarray:

@@ -59,3 +59,17 @@ def test_vector_dreams_render(dream_id):
         env.step(env.action_space.sample())
     assert np.abs(env.render().astype(int) - before).max() > 50
     env.close()
+
+
+@pytest.mark.parametrize("dream_id", ["DreamCartPole-v0", "DreamPendulum-v0"])
+def test_on_a_dark_ground_the_same_is_drawn(dream_id):
+    dream = load(dream_id)
+    obs = np.ones(dream.model.observation_space.shape, np.float32) / 2
+    light, dark = (make_painter(dream, dark)(obs, None).astype(int) for dark in (False, True))
+    ground = (light == 255).all(-1)
+    assert (dark[ground] == BACKGROUND).all()
+    black = (light == 0).all(-1)
+    assert (dark[black] == 255).all()
+    hue = light - light.min(-1, keepdims=True)
+    bright = dark.min(-1) > max(BACKGROUND)
+    assert np.array_equal((dark - dark.min(-1, keepdims=True))[bright], hue[bright])

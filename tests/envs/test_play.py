@@ -14,8 +14,8 @@ LEFT = 1073741904
 @pytest.mark.parametrize(
     ("env_id", "key", "noop", "action"),
     [
-        ("DreamCarRacing-v0", LEFT, np.zeros(3, np.float32), [-1, 0, 0]),
-        ("CarRacing64-v0", LEFT, np.zeros(3, np.float32), [-1, 0, 0]),
+        ("DreamCarRacing-v0", LEFT, np.zeros(3, np.float32), [-0.4, 0, 0]),
+        ("CarRacing64-v0", LEFT, np.zeros(3, np.float32), [-0.4, 0, 0]),
         ("DreamDodge-v0", ord("a"), 0, 1),
         ("DreamCartPole-v0", LEFT, 1, 0),
         ("DreamPendulum-v0", LEFT, np.zeros(1, np.float32), [-2]),
@@ -34,4 +34,4 @@ def test_gymnasiums_own_play_plays_them(env_id, key, noop, action, monkeypatch):
 
     play(gym.make(env_id, render_mode="rgb_array"), callback=look, noop=noop, fps=200, seed=0)
     assert np.array_equal(done[0], noop)
-    assert np.array_equal(done[-1], action)
+    assert np.allclose(done[-1], action)

@@ -136,9 +136,9 @@ def test_what_a_twin_does_with_its_keys_let_go_is_known():
 
 def test_the_arrow_keys_drive_the_dreamed_car():
     keys = keys_to_action(twin_of("CarRacing64-v0"), idle=True)
-    assert keys[(pygame.K_UP,)].tolist() == [0, 1, 0]
-    assert keys[(pygame.K_LEFT,)].tolist() == [-1, 0, 0]
-    assert keys[(pygame.K_RIGHT, pygame.K_DOWN)].tolist() == pytest.approx([1, 0, 0.8])
+    assert keys[(pygame.K_UP,)].tolist() == pytest.approx([0, 0.4, 0])
+    assert keys[(pygame.K_LEFT,)].tolist() == pytest.approx([-0.4, 0, 0])
+    assert keys[(pygame.K_RIGHT, pygame.K_DOWN)].tolist() == pytest.approx([0.4, 0, 0.25])
     assert keys[()].tolist() == [0, 0, 0]
     assert len(keys) == 9
     space = spaces.Box(np.float32([-1, 0, 0]), np.float32([1, 1, 1]))
@@ -153,7 +153,7 @@ def test_the_keys_move_the_ship_of_dodge():
     ("name", "key", "idle", "action"),
     [
         ("DreamDodge-v0", pygame.K_d, 0, 2),
-        ("DreamCarRacing-v0", pygame.K_LEFT, np.zeros(3, np.float32), np.float32([-1, 0, 0])),
+        ("DreamCarRacing-v0", pygame.K_LEFT, np.zeros(3, np.float32), np.float32([-0.4, 0, 0])),
     ],
 )
 def test_gymnasium_plays_a_dream(name, key, idle, action):

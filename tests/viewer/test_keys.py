@@ -10,7 +10,6 @@ from dreamgym import load
 from dreamgym.envs.keys import DOWN, LEFT, RIGHT, UP, default_keys
 from dreamgym.envs.twin import keys_to_action
 from dreamgym.errors import InvalidArgument
-from dreamgym.real.car_racing import KEYS
 from dreamgym.real.dodge import DodgeEnv
 from dreamgym.viewer.keys import Controller, Hands, KeyMap
 
@@ -18,6 +17,8 @@ W, A, S, D = map(ord, "wasd")
 SPACE = ord(" ")
 CAR = spaces.Box(np.float32([-1, 0, 0]), np.float32([1, 1, 1]))
 BUTTONS = spaces.Discrete(3)
+STEER, PEDALS = {(): 0, (LEFT,): -1, (RIGHT,): 1}, {(): (0, 0), (UP,): (1, 0), (DOWN,): (0, 0.8)}
+KEYS = {turn + pedal: [STEER[turn], *PEDALS[pedal]] for turn in STEER for pedal in PEDALS}
 LANDER = {(): 0, "a": 1, "w": 2, "d": 3}
 
 
@@ -170,11 +171,36 @@ def test_every_dream_that_ships_is_steered_by_left_and_right(name):
 
 
 def test_a_wheel_turns_at_the_speed_of_hands(car):
-    hands = Hands(car, CAR, attack=4, release=8)
+    hands = Hands(car, CAR, attack=4, pedal=4, release=8)
     steering = [hands.act({LEFT}, None, 0.0625)[0] for _ in range(5)]
     assert near(steering, [-0.25, -0.5, -0.75, -1, -1])
-    assert near(hands.act({UP}, None, 0.0625), [-0.5, 0.125, 0])  # half the range of gas is half as much
-    assert near(hands.act({UP}, None, 0.03125), [-0.25, 0.1875, 0])
+    assert near(hands.act({UP}, None, 0.0625), [-0.5, 0.25, 0])
+    assert near(hands.act({DOWN}, None, 0.03125), [-0.25, 0, 0.1])  # a quarter as far takes a quarter of the time
+
+
+def test_a_foot_presses_a_pedal_slower_than_hands_turn_a_wheel_and_lets_go_as_fast(car):
+    hands = Hands(car, CAR, attack=4, pedal=1, release=8)
+    assert near(hands.act({UP, LEFT}, None, 0.0625), [-0.25, 0.0625, 0])
+    assert near(hands.act({UP, LEFT}, None, 0.0625), [-0.5, 0.125, 0])
+    assert near(hands.rest(0.0625), [0, 0, 0])
+
+
+@pytest.mark.parametrize("reach", [0.25, 1.0])
+def test_gentle_keys_are_moved_as_gently(reach):
+    space = spaces.Box(-1, 1, (1,), np.float32)
+    hands = Hands(KeyMap({(LEFT,): [-reach], (RIGHT,): [reach]}, space), space, attack=2, release=4)
+    assert near([hands.act({RIGHT}, None, 0.125)[0] for _ in range(5)], reach * np.array([0.25, 0.5, 0.75, 1, 1]))
+    assert near([hands.rest(0.125)[0] for _ in range(3)], reach * np.array([0.5, 0, 0]))
+
+
+def test_a_tap_is_over_sooner_than_a_held_key_has_its_full_effect(car):
+    hands = Hands(car, CAR)
+    tapped = [hands.act({LEFT}, None, 0.1)[0], *(hands.rest(0.02)[0] for _ in range(5))]
+    assert -0.3 < min(tapped) < -0.1
+    assert tapped[-1] == 0
+    held = [hands.act({LEFT}, None, 0.1)[0] for _ in range(6)]
+    assert held[3] > -1
+    assert held[-1] == -1
 
 
 def test_many_short_moments_turn_it_as_far_as_a_long_one(car):
@@ -201,16 +227,26 @@ def test_the_wheel_is_let_go_at_once(car):
 
 
 def test_hands_go_on_from_what_was_done_last(car):
-    hands = Hands(car, CAR, attack=4)
+    hands = Hands(car, CAR, attack=4, pedal=4)
     hands.follow(np.float32([0.5, 0.25, 0]))
-    assert near(hands.act({RIGHT, UP}, None, 0.0625), [0.75, 0.375, 0])
+    assert near(hands.act({RIGHT, UP}, None, 0.0625), [0.75, 0.5, 0])
     hands.follow(None)
-    assert near(hands.act({RIGHT, UP}, None, 0.0625), [0.25, 0.125, 0])
+    assert near(hands.act({RIGHT, UP}, None, 0.0625), [0.25, 0.25, 0])
+
+
+def test_hands_take_over_no_more_than_keys_can_do(car):
+    hands = Hands(car, CAR, release=8)
+    hands.follow(np.float32([1, 0, 1]))
+    assert near(hands.rest(0.0625), [0.5, 0, 0.4])
+    wheel = spaces.Box(-1, 1, (2,), np.float32)
+    hands = Hands(KeyMap({(LEFT,): [-0.25, 0], (RIGHT,): [0.25, 0]}, wheel), wheel)
+    hands.follow(np.float32([-1, 1]))
+    assert near(hands.act({LEFT}, None, 0.1), [-0.25, 0])
 
 
 def test_a_wheel_that_nobody_holds_goes_back_to_where_it_rests(car):
     hands = Hands(car, CAR, release=8)
-    hands.follow(np.float32([-1, 0.5, 0]))
+    hands.follow(np.float32([-1, 0.75, 0]))
     assert near(hands.rest(0.0625), [-0.5, 0.25, 0])
     assert near(hands.rest(0.0625), [0, 0, 0])
 
@@ -233,8 +269,8 @@ def test_buttons_are_pressed_at_once(cart, dodge):
 
 def test_a_number_that_has_one_value_or_no_bounds_moves_too():
     space = spaces.Box(np.float32([1, -np.inf]), np.float32([1, np.inf]))
-    hands = Hands(KeyMap({"d": [1, 3]}, space), space, attack=4)
-    assert near(hands.act({D}, None, 0.125), [1, 0.5])
+    hands = Hands(KeyMap({"d": [1, 3]}, space), space, attack=4, pedal=4)
+    assert near(hands.act({D}, None, 0.125), [1, 1.5])
     assert near(hands.act({D}, None, 10), [1, 3])
 
 
@@ -245,9 +281,9 @@ def test_a_box_of_whole_numbers_is_reached_at_once():
     assert hands.act((), Controller(steer=0.6), 0.001).tolist() == [3]
 
 
-@pytest.mark.parametrize("speeds", [{"attack": 0}, {"release": -1.0}])
+@pytest.mark.parametrize("speeds", [{"attack": 0}, {"pedal": 0}, {"release": -1.0}])
 def test_hands_that_do_not_move_are_refused(car, speeds):
-    with pytest.raises(InvalidArgument, match="is .*; expected a positive number of half ranges a second"):
+    with pytest.raises(InvalidArgument, match="is .*; expected a positive number of times a second"):
         Hands(car, CAR, **speeds)
 
 

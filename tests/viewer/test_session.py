@@ -160,6 +160,30 @@ def test_four_futures_begin_in_one_moment_and_part_under_the_same_actions():
     session.choose(2)
     assert abs(session.panes()[0].picture.astype(int) - pictures[2]).max() <= 1  # drawn alone, it may be rounded
     assert session.panes()[0].steps == 25
+
+
+def test_a_chosen_future_is_wound_back_through_itself_into_the_past_before_it():
+    session = Session(CAR, seed=6)
+    pictures = []
+    for _ in range(6):
+        pictures.append(session.panes()[0].picture)
+        steps(session, 1, GAS)
+    before = situation(session)
+    session.fork()
+    for _ in range(4):
+        pictures.append(session.panes()[2].picture)
+        steps(session, 1, RIGHT)
+    session.choose(2)
+    for i in reversed(range(10)):
+        session.rewind()
+        pane = session.panes()[0]
+        assert pane.steps == i
+        assert abs(pane.picture.astype(int) - pictures[i]).max() <= 1  # drawn alone, it may be rounded
+        assert len(session.history) == i
+        if i == 5:
+            steps(session, 1, GAS)
+            assert same(before, situation(session))
+            session.rewind()
     session.rewind()
     assert session.message == "this is as far back as it goes"
 

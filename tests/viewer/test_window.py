@@ -85,7 +85,7 @@ def test_the_road_ahead_goes_to_the_other_side_when_the_car_is_steered(play):
         key(window, pygame.K_UP)
         frames(window, 40)
         key(window, code)
-        frames(window, 10)
+        frames(window, 20)
         key(window, code, down=False)
         picture = session.panes()[0].picture[:32].astype(int)  # far ahead
         grey = np.ptp(picture, axis=2) < 40
