@@ -16,7 +16,7 @@ register_dream(
 )
 register_dream(
     "DreamDodge-v0",
-    variants={"vae_mdn_rnn": _HERE / "dodge_vae_mdn_rnn"},
+    variants={"vae_mdn_rnn": _HERE / "dodge_vae_mdn_rnn", "rssm": _HERE / "dodge_rssm"},
     real="Dodge-v0",
     max_episode_steps=300,
 )

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import gymnasium as gym
 import torch
 import tyro
 
@@ -54,7 +55,7 @@ class Speed:
 
     dream: str = "DreamDodge-v0"
     lanes: int = 1024
-    steps: int = 200
+    steps: int = 100
     """Of each, in turns."""
     out: Path = Path("runs/libraries")
     """Folder of speed.csv."""
@@ -78,6 +79,7 @@ class Run:
     real_min: float
 
 
+SYNC = 16  # lanes
 Trainer = Callable[[Train, int], Policy | Actor]
 """From options and a training seed to what acts."""
 Step = tuple[Callable[[], object], int]
@@ -131,7 +133,14 @@ def _speed(library: str, steps: dict[str, Step], options: Speed) -> None:
     def simulate() -> None:
         env.set_state(env.simulator.step(env.lanes, action)[0])
 
-    everyone: dict[str, Step] = {"simulator": (simulate, options.lanes), **steps}
+    sync = gym.make_vec(options.dream, SYNC, vectorization_mode="sync", observation="features")
+    sync.reset(seed=0)
+    same = sync.action_space.sample()
+    everyone: dict[str, Step] = {
+        "simulator": (simulate, options.lanes),
+        f"sync, {SYNC} single dreams": (lambda: sync.step(same), SYNC),
+        **steps,
+    }
     times: dict[str, list[float]] = {name: [] for name in everyone}
     for turn in range(options.steps + 20):
         for name, (step, _) in everyone.items():  # in turns, so that other load on the machine strikes all alike
@@ -145,7 +154,7 @@ def _speed(library: str, steps: dict[str, Step], options: Speed) -> None:
         row: dict[str, Any] = {
             "library": library, "what": name, "dream": options.dream, "lanes": lanes,
             "microseconds": round(median * 1e6), "steps_per_second": round(lanes / median),
-            "of_simulator": round(median / limit, 3),
+            "of_simulator": round(median / lanes / (limit / options.lanes), 3),
         }  # fmt: skip
         print(row)
         _append(options.out / "speed.csv", row)
