@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from dreamgym.errors import MissingExtra
-
 ROOT = Path(__file__).parents[1]
 FILES = [file for folder in ("dreamgym", "pretrained", "wrappers") for file in (ROOT / folder).rglob("*.py")]
 MODULES = {
@@ -19,10 +17,7 @@ MODULES = {
 
 @pytest.mark.parametrize("name", sorted(MODULES))
 def test_examples_of(name):
-    try:
-        module = importlib.import_module(name if name.startswith("dreamgym") else f"dreamgym.{name}")
-    except MissingExtra as error:  # a bridge to a library that is not here
-        pytest.skip(str(error))
+    module = importlib.import_module(name if name.startswith("dreamgym") else f"dreamgym.{name}")
     options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     results = doctest.testmod(module, optionflags=options)
     assert results.attempted > 0

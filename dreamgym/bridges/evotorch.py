@@ -29,7 +29,7 @@ except ImportError as error:
 class DreamFactory:
     """Makes as many lanes of a dream as EvoTorch asks for: the `env` of its `VecGymNE`.
 
-        >>> problem = VecGymNE(DreamFactory("DreamDodge-v0"), "Linear(obs_length, act_length)", num_episodes=4)
+        problem = VecGymNE(DreamFactory("DreamDodge-v0"), "Linear(obs_length, act_length)", num_episodes=4)
 
     It can be pickled, and every process loads a dream's weights once: `num_actors=2` takes no more than that. The
     dreams of a factory follow from Python's `random.seed`, which EvoTorch calls in its actors.
