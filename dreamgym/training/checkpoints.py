@@ -22,7 +22,7 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-_TEMPORARY = ".writing-"
+_TEMPORARY, _DISCARDED = ".writing-", ".removing-"
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def write_checkpoint(
         shutil.rmtree(temporary, ignore_errors=True)  # gives the space back
         raise OSError(error.errno, error.strerror, str(folder)) from error
     if folder.exists():
-        shutil.rmtree(folder)
+        _remove(folder)
     temporary.rename(folder)
     _sync(root)
     return folder
@@ -75,10 +75,11 @@ def write_checkpoint(
 def newest_checkpoint(root: Path) -> Checkpoint | None:
     """Return the checkpoint that was written last, or None; damaged ones are skipped with a warning.
 
-    What an interrupted writer left behind is removed.
+    What an interrupted writer or remover left behind is removed.
     """
-    for leftover in root.glob(f"{_TEMPORARY}*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+    for prefix in (_TEMPORARY, _DISCARDED):
+        for leftover in root.glob(f"{prefix}*"):
+            shutil.rmtree(leftover, ignore_errors=True)
     for folder in sorted(_folders(root), key=lambda folder: -_serial(folder, sys.maxsize)):
         try:
             return _read(folder)
@@ -92,11 +93,19 @@ def prune_checkpoints(root: Path, stages: Mapping[str, int]) -> None:
     by_age = sorted(_folders(root), key=lambda folder: -_serial(folder, 0))
     for stage, keep in stages.items():
         for folder in [folder for folder in by_age if folder.name.rpartition("-")[0] == stage][keep:]:
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a checkpoint: killed at any moment, it has left a whole one or none."""
+    discarded = folder.with_name(_DISCARDED + folder.name)
+    shutil.rmtree(discarded, ignore_errors=True)
+    folder.rename(discarded)
+    shutil.rmtree(discarded, ignore_errors=True)
 
 
 def _folders(root: Path) -> list[Path]:
-    return [folder for folder in root.glob("*-*") if folder.is_dir() and not folder.name.startswith(_TEMPORARY)]
+    return [folder for folder in root.glob("*-*") if folder.is_dir() and not folder.name.startswith(".")]
 
 
 def _serial(folder: Path, damaged: int) -> int:

@@ -94,3 +94,15 @@ def test_weights_that_share_memory_are_written(tmp_path: Path) -> None:
     shared = torch.zeros(2)
     write_checkpoint(tmp_path, "vae", 1, {}, {"a": shared, "b": shared}, {})
     assert json.loads((tmp_path / "vae-1" / "state.json").read_text())["step"] == 1
+
+
+def test_a_checkpoint_whose_removal_was_interrupted_is_gone_without_a_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, "vae", 10)
+    write(tmp_path, "vae", 20)
+    with monkeypatch.context() as killed:  # between the first file and the last
+        killed.setattr("shutil.rmtree", lambda folder, **kwargs: (folder / "state.json").unlink(missing_ok=True))
+        prune_checkpoints(tmp_path, {"vae": 1})
+    assert newest_name(tmp_path) == "vae-20"  # a warning would be an error
+    assert [path.name for path in tmp_path.iterdir()] == ["vae-20"]
