@@ -35,7 +35,8 @@ def test_counting_dreams_pass(name: str, observation: str) -> None:
 
 @pytest.mark.parametrize("observation", ["pixels", "features"])
 @pytest.mark.parametrize(
-    "id", [pytest.param(id, marks=pytest.mark.slow) if "Car" in id else id for id in DREAMS if id.startswith("Dream")]
+    "id",
+    [pytest.param(id, marks=pytest.mark.slow) if "CarRacing" in id else id for id in DREAMS if id.startswith("Dream")],
 )
 def test_every_registered_dream_passes(id: str, observation: str) -> None:
     options: dict[str, Any] = {"observation": observation, "max_episode_steps": 9}

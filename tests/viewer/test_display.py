@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from dreamgym.data.episodes import Dataset
+from dreamgym.real.car_drivers import FULL_LOCK
 
 pytest.importorskip("imageio_ffmpeg")
 from films import decode
@@ -141,7 +142,7 @@ def test_the_wheel_turns_to_the_key_that_is_held(play, tmp_path, name, side):
     episode = Dataset(tmp_path / "data")[-1]
     assert episode.meta["driver"] == "person"
     steering = episode.action[:, 0] * side
-    assert np.sum(steering == 1.0) >= 3, "the wheel goes all the way"
+    assert np.sum(steering == FULL_LOCK) >= 3, "the wheel goes all the way"
 
 
 def test_several_keys_act_together(play, tmp_path):
@@ -151,7 +152,7 @@ def test_several_keys_act_together(play, tmp_path):
     player.press("q")
     assert player.end()[0] == 0
     steer, gas, _ = Dataset(tmp_path / "data")[-1].action.T
-    assert np.any((steer < -0.5) & (gas > 0.3))
+    assert np.any((steer < -FULL_LOCK / 2) & (gas > 0.1))
 
 
 def test_backspace_takes_steps_back(play, tmp_path):
