@@ -2,7 +2,7 @@
 
     python benchmarks/dreamer_curves.py --envs CartPole-v1 Pendulum-v1 --seeds 0 1 2 --out runs/curves
 
-Takes about half an hour for each run of Dreamer with vectors on one free core. Started again, it goes on where it was
+HalfCheetah-v5 needs `pip install mujoco`. Takes about half an hour for each run of Dreamer with vectors on one free core. Started again, it goes on where it was
 stopped. Writes curves.csv and curves.png, and prints the real steps that each needed to a score that it held, and
 their ratio.
 """
@@ -48,7 +48,7 @@ WORLDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # the model's fiel
     ),
     "HalfCheetah-v5": (
         {"deter_dim": 256, "hidden_dim": 256},
-        {"prefill": 2000, "eval_episodes": 2, "eval_every": 2000},
+        {"steps": 20_000, "prefill": 2000, "eval_episodes": 2, "eval_every": 2000},
     ),
 }
 """Where Dreamer differs from `dreamgym dreamer --env ID`: found with training seed 7."""
@@ -182,15 +182,20 @@ def tell(name: str, curves: Sequence[Curve], score: float, held: int) -> float:
 def draw(found: dict[str, dict[str, list[Curve]]], path: Path) -> None:
     """Draw each env's curves, one line a seed."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter
 
-    figure = Figure(figsize=(5 * len(found), 4), dpi=150, layout="constrained")
-    for axes, (env, by_name) in zip(figure.subplots(1, len(found), squeeze=False)[0], found.items(), strict=True):
+    columns = len(found) if len(found) <= 3 else 2
+    rows = -(-len(found) // columns)
+    figure = Figure(figsize=(5 * columns, 4 * rows), dpi=150, layout="constrained")
+    places = figure.subplots(rows, columns, squeeze=False).flat
+    for axes, (env, by_name) in zip(places, found.items(), strict=False):
         for name, curves in by_name.items():
             for i, curve in enumerate(curves):
                 steps, means = zip(*curve, strict=True)
                 axes.plot(steps, means, color=COLOURS[name], linewidth=1.5, alpha=0.7, label=None if i else name)
         axes.set_title(env, loc="left")
         axes.set_xscale("log")
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("real steps")
         axes.set_ylabel("return of an evaluation, one line a seed")
         axes.grid(color="#e5e5e5")
