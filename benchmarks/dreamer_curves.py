@@ -2,9 +2,9 @@
 
     python benchmarks/dreamer_curves.py --envs CartPole-v1 Pendulum-v1 --seeds 0 1 2 --out runs/curves
 
-HalfCheetah-v5 needs `pip install mujoco`. Takes about half an hour for each run of Dreamer with vectors on one free core. Started again, it goes on where it was
-stopped. Writes curves.csv and curves.png, and prints the real steps that each needed to a score that it held, and
-their ratio.
+HalfCheetah-v5 needs `pip install mujoco`. Takes about half an hour for each run of Dreamer with vectors on one free
+core. Started again, it goes on where it was stopped. Writes curves.csv and curves.png, and prints the real steps that
+each needed to a score that it held, and their ratio.
 """
 
 from __future__ import annotations
