@@ -80,11 +80,11 @@ def test_episode_statistics_are_recorded() -> None:
 def test_a_video_is_recorded(tmp_path: Path) -> None:
     pytest.importorskip("moviepy")
     env = wrappers.RecordVideo(
-        gym.make(**DODGE, render_mode="rgb_array"), str(tmp_path), episode_trigger=lambda i: True
+        gym.make(**DODGE, render_mode="rgb_array"), str(tmp_path / "videos"), episode_trigger=lambda i: True
     )
     rollout(env)
     env.close()
-    assert len(list(tmp_path.glob("*.mp4"))) >= 2
+    assert len(list(tmp_path.glob("videos/*.mp4"))) >= 2
 
 
 def make_dodge() -> gym.Env[Any, Any]:
