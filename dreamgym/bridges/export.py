@@ -67,3 +67,12 @@ def export_perceptron(
     if path is not None:
         save_policy(policy, path)
     return policy.eval()
+
+
+def first_outputs(layer: nn.Module, count: int) -> nn.Module:
+    """Return a Linear layer that gives the first outputs of another one, which are means where deviations follow."""
+    if type(layer) is not nn.Linear or layer.bias is None:
+        return layer  # `export_perceptron` says what it is
+    first = nn.Linear(layer.in_features, count)
+    first.load_state_dict({name: value[:count] for name, value in layer.state_dict().items()})
+    return first

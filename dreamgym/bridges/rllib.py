@@ -7,9 +7,8 @@ from typing import Any, TypeVar
 
 from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
-from torch import nn
 
-from dreamgym.bridges.export import export_perceptron
+from dreamgym.bridges.export import export_perceptron, first_outputs
 from dreamgym.bridges.stretch import stretch
 from dreamgym.core.policy import Policy
 from dreamgym.envs.open import Model
@@ -122,7 +121,7 @@ def export_policy(algorithm: Algorithm, dream: Model, path: str | Path | None = 
     layers = _perceptron(module)
     space = module.action_space
     if isinstance(space, Box):  # means, and for most heads log standard deviations behind them
-        layers[-1] = _first(layers[-1], int(space.low.size))
+        layers[-1] = first_outputs(layers[-1], int(space.low.size))
         layers[-1] = stretch(layers[-1], space) if config.normalize_actions else layers[-1]
     return export_perceptron(layers, dream, space, path=path)
 
@@ -135,10 +134,3 @@ def _perceptron(module: Any) -> list[Any]:
         if type(encoder) is TorchMLPEncoder and type(module.pi) in (TorchMLPHead, TorchFreeLogStdMLPHead):
             return [*encoder.net.mlp, *module.pi.net.mlp]
     raise InvalidArgument(f"a {kind.__name__} cannot be exported; expected PPO's default module without memory.")
-
-
-def _first(last: nn.Linear, count: int) -> nn.Linear:
-    """Return a layer that gives the first outputs of another one."""
-    layer = nn.Linear(last.in_features, count)
-    layer.load_state_dict({name: value[:count] for name, value in last.state_dict().items()})
-    return layer

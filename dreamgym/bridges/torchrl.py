@@ -12,7 +12,7 @@ from gymnasium import Space, spaces
 from gymnasium.vector import AutoresetMode
 from torch import Tensor, nn
 
-from dreamgym.bridges.export import export_perceptron
+from dreamgym.bridges.export import export_perceptron, first_outputs
 from dreamgym.bridges.open import open_envs, step_envs
 from dreamgym.core.policy import Policy
 from dreamgym.envs.open import Model, open_dream
@@ -151,7 +151,7 @@ def export_policy(actor: nn.Module, dream: Model, path: str | Path | None = None
         if expected is None or not np.allclose(np.broadcast_to(given, expected.shape[-1:]), expected):
             raise InvalidArgument(f"{name} of TanhNormal is {given.tolist()}; {loaded.name} acts in {space}.")
     if any(isinstance(m, NormalParamExtractor) for m in modules):
-        layers[-1] = _first_half(layers[-1])
+        layers[-1] = first_outputs(layers[-1], int(np.prod(space.shape or ())))
     return export_perceptron(layers, loaded, output="tanh", path=path)
 
 
@@ -161,12 +161,3 @@ def _layers(module: nn.Module) -> Iterator[nn.Module]:
     if not isinstance(module, made):
         children = list(module.children())
         yield from (layer for child in children for layer in _layers(child)) if children else [module]
-
-
-def _first_half(layer: nn.Module) -> nn.Module:
-    """Return the part of a Linear layer that gives locations, its first outputs."""
-    if not isinstance(layer, nn.Linear) or layer.bias is None:
-        return layer  # export_perceptron says what it is
-    half = nn.Linear(layer.in_features, layer.out_features // 2)
-    half.load_state_dict({name: value[: half.out_features] for name, value in layer.state_dict().items()})
-    return half
