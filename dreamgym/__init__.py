@@ -99,6 +99,7 @@ if "Dodge-v0" not in gym.registry:  # a reloaded module would make Gymnasium war
         vector_entry_point="dreamgym.envs.vector_env:DreamVectorEnv",
     )
 
+register_model("mlp_ensemble", "dreamgym.models.mlp_ensemble:MlpEnsemble")
 register_model("rssm", "dreamgym.models.rssm:Rssm")
 register_model("vae_mdn_rnn", "dreamgym.models.vae_mdn_rnn:VaeMdnRnn")
 register_wrapper("disagreement", "dreamgym.wrappers.disagreement:DisagreementPenalty")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
@@ -149,3 +149,20 @@ class Trainable(Protocol):
 
     def loss(self, batch: SequenceBatch, stage: str) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the scalar loss of a stage and its named terms, detached, for the log."""
+
+
+@runtime_checkable
+class StageHooks(Protocol):
+    """What a `Trainable` model may have too: a look at the data before a stage, and at held-out data after it.
+
+    What the hooks find out belongs into buffers, which checkpoints hold: a resumed stage is not begun a second time.
+    """
+
+    def begin_stage(self, stage: str, batches: Iterator[SequenceBatch]) -> None:
+        """Look at every recorded transition once, before the stage's first step; `obs` are the observations."""
+
+    def end_stage(self, stage: str, batches: Iterator[SequenceBatch]) -> None:
+        """Look at every held-out transition once, after the last step; `obs` is what `stage_inputs` gave.
+
+        If no episode is held out, these are the transitions that the stage was trained on.
+        """

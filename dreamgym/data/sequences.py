@@ -97,7 +97,20 @@ class SequenceSampler:
 
     def batch(self, step: int) -> SequenceBatch:
         """Return the windows of a training step, in model units."""
-        episode, start = self._draw(step)
+        return self._cut(*self._draw(step))
+
+    def in_order(self) -> Iterator[SequenceBatch]:
+        """Yield windows that hold every recorded transition once, in order; the last batch has fewer."""
+        stride = max(self.sequence_length, 1)
+        starts = [np.arange(0, length + (self.sequence_length == 0), stride) for length in self._lengths]
+        episode = np.repeat(np.arange(len(starts)), [len(start) for start in starts])
+        start = np.concatenate(starts)
+        for first in range(0, len(start), self.batch_size):
+            part = slice(first, first + self.batch_size)
+            yield self._cut(episode[part], start[part])
+
+    def _cut(self, episode: np.ndarray, start: np.ndarray) -> SequenceBatch:
+        """Return the windows that begin at these observations of these episodes."""
         length = self._lengths[episode][:, None]  # [B, 1]
         places = start[:, None] + np.arange(self.sequence_length + 1)  # [B, T + 1]
         rows = self._offsets[episode][:, None] + np.minimum(places, length)  # [B, T + 1]

@@ -17,10 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from dreamgym.core.codec import encode_action, encode_obs
-from dreamgym.core.model import StageConfig, Trainable, WorldModel
+from dreamgym.core.model import StageConfig, StageHooks, Trainable, WorldModel
 from dreamgym.core.spaces import is_image
 from dreamgym.core.strips import strip
 from dreamgym.data.episodes import Dataset
+from dreamgym.data.sequences import SequenceSampler
 from dreamgym.errors import InvalidArgument, InvalidDataset, InvalidModel, NotDecodable, TrainingFailed, UnknownName
 from dreamgym.training.checkpoints import Checkpoint, newest_checkpoint, prune_checkpoints, write_checkpoint
 from dreamgym.training.identity import check_identity, complete
@@ -236,6 +237,8 @@ class _Run:
                 sums.add(terms)
                 log.advance()
                 last = step == stage_config.steps
+                if last:
+                    trainer.end()
                 if step % config.log_every and not last:
                     continue
                 speed = trainer.frames * (step - logged) / (clock() - logged_at)
@@ -270,6 +273,9 @@ class _Run:
         for name in (stage, *later):
             for figures in (self.steps, self.terms, self.validation):
                 figures.pop(name, None)
+        if isinstance(self.model, StageHooks):
+            length, size = self.stages[stage].sequence_length, self.stages[stage].batch_size
+            self.model.begin_stage(stage, SequenceSampler(self.train, length, size, device=self.device).in_order())
         if not self.ranks.first:
             return
         self._checkpoint(stage, 0, {})

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from dreamgym.core import optimizer
-from dreamgym.core.model import SequenceBatch, StageConfig
+from dreamgym.core.model import SequenceBatch, StageConfig, StageHooks
 from dreamgym.core.share import Share, shared
 from dreamgym.data.episodes import Dataset
 from dreamgym.data.sequences import SequenceSampler, iterate_obs
@@ -103,6 +103,13 @@ class StageTrainer:
             torch.manual_seed(derive_seed(self._seed, f"validation of {self._stage}", i))
             sums.add(self._model.loss(self._held_out.batch(i), self._stage)[1])
         return sums.means()
+
+    @torch.no_grad()
+    def end(self) -> None:
+        """Let the model look at the held-out episodes, or else at those of training, if it wants to."""
+        if isinstance(self._model, StageHooks):
+            self._model.eval()
+            self._model.end_stage(self._stage, (self._held_out or self._train).in_order())
 
     def moments(self) -> dict[str, Tensor]:
         """Return the optimiser's state as named tensors."""

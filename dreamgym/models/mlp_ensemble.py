@@ -1,0 +1,417 @@
+"""An ensemble of perceptrons that dreams in the observations themselves, and knows where its members disagree."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import torch
+from gymnasium import Space, spaces
+from torch import Tensor, nn
+
+from dreamgym.core.bootstrap import poisson_weights
+from dreamgym.core.codec import action_dim
+from dreamgym.core.model import Obs, SequenceBatch, StageConfig, Transition, WorldModel
+from dreamgym.core.sampling import sample_normal
+from dreamgym.core.spaces import is_image
+from dreamgym.errors import InvalidArgument, TrainingFailed, UnsupportedSpace
+from dreamgym.models.known import ENDINGS, REWARDS, KnownFn
+from dreamgym.models.layers import masked_mean
+from dreamgym.models.packed import Derived, plain_torch
+from dreamgym.models.perceptrons import Perceptrons
+
+PROPAGATIONS = ("ts1", "tsinf")
+FEATURES = ("standardised", "raw")
+LEARNED, GIVEN = "learned", "given"
+_ROUNDING = 1e-6
+"""What varies by less than this share of its size is held for constant: float32 has seven digits."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """What an `MlpEnsemble` is; the defaults are PETS'."""
+
+    num_members: int = 5
+    """N, perceptrons; with a single one no step tells a disagreement."""
+    num_elites: int | None = None
+    """E, how many of them dream, those with the lowest loss on held-out episodes; None takes all."""
+    hidden_dim: int = 200
+    """Width of the hidden layers."""
+    layers: int = 3
+    """Hidden layers."""
+    activation: str = "silu"
+    """`"tanh"`, `"relu"`, `"elu"` or `"silu"`."""
+    probabilistic: bool = True
+    """Whether members predict variances too; without them the loss is the squared error, and a member never varies."""
+    propagation: str = "ts1"
+    """Which member dreams: `"ts1"` draws one for every step, `"tsinf"` keeps one until something real is observed."""
+    bootstrap: bool = True
+    """Whether each of several members weighs each transition by a Poisson number of its own, 0 for 37% of them."""
+    reward: str = LEARNED
+    """`"learned"`, or a known reward by its name in `models/known.py`: `"cart_pole"`, `"pendulum"`."""
+    termination: str = LEARNED
+    """`"learned"`, or a known ending by its name there: `"cart_pole"`, `"hopper"`, `"never"`."""
+    features: str = "standardised"
+    """What a policy sees: the observation in standard deviations of the recorded ones, or `"raw"`."""
+    termination_weight: float = 1.0
+    """Weight of the cross-entropy of endings in the loss."""
+    bound_weight: float = 0.01
+    """Weight of the width of the bounds of the log-variances in the loss."""
+    weight_decay: float = 1e-5
+    """Weight of half the sum of the squares of a member's weights in the loss."""
+
+
+def pets() -> Config:
+    """Return five members that all dream; Source: Chua et al. 2018, appendix A.1, but for the decay of each layer."""
+    return Config()
+
+
+def mbpo() -> Config:
+    """Return seven members of four layers, of which the best five dream; Source: Janner et al. 2019, appendix C."""
+    return Config(num_members=7, num_elites=5, layers=4)
+
+
+def regression() -> Config:
+    """Return the textbooks' model: one member that minimises E |f(s, a) - s'|^2."""
+    return Config(num_members=1, probabilistic=False)
+
+
+@dataclass(frozen=True)
+class State:
+    """One moment of a world that shows all of itself."""
+
+    obs: Tensor
+    """`[B, O]` the observation, flat, in standard deviations from the mean of the recorded ones."""
+    member: Tensor
+    """`[B]` int64, which of the elites dreamed it; -1 after something real, when none has been drawn."""
+
+
+class MlpEnsemble(WorldModel[State], nn.Module):
+    """Probabilistic perceptrons that predict how the observation changes, and what that earns.
+
+    A member reads observation and action in standard deviations of the recorded ones; it predicts mean and log-variance
+    of the change, in standard deviations of the recorded changes, and of the reward, and the probability that the
+    episode ends. The change is drawn, the reward is its mean. What never varied in the recordings stays as it was.
+
+    `info["disagreement"]` `[B]` is the root of the mean over the observation's numbers of the variance, over the
+    elites, of the predicted mean changes, in standard deviations of the recorded changes: 0 where all members say the
+    same, 1 where they differ by as much as the recorded changes do. Other papers take other measures of the same thing:
+    MOPO the largest norm of a member's predicted standard deviations, MOReL the largest distance between two members'
+    predictions. This one leaves out the noise that the members agree on.
+
+    Args:
+        config: sizes, losses, propagation.
+        observation_space: vectors: a Box that is no picture, or a Dict of these.
+        action_space: a Box or a Discrete.
+        reward_fn: a known reward, as `models.known.KnownFn` takes its arguments. It cannot be saved; what the config
+            names can.
+        termination_fn: a known probability of an ending, likewise.
+
+    Raises:
+        UnsupportedSpace: if the model cannot see or act in such spaces.
+        InvalidArgument: if the config names something that does not exist.
+
+    Source: Chua et al. 2018 (PETS). Unlike there, rewards and endings are learned unless they are known; bootstraps are
+    Poisson weights (Oza & Russell 2001); elites are Janner et al. 2019's (MBPO). The disagreement is Pathak et al.
+    2019's, as a root; MOPO is Yu et al. 2020, MOReL Kidambi et al. 2020.
+    """
+
+    config_class: ClassVar[type[Config]] = Config
+    presets: ClassVar[Mapping[str, Callable[[], Config]]] = {"pets": pets, "mbpo": mbpo, "regression": regression}
+    stages: Mapping[str, StageConfig] = {
+        "ensemble": StageConfig(steps=5000, batch_size=256, sequence_length=1, ending_share=0.0),
+    }
+    elites: Tensor
+    obs_mean: Tensor
+    obs_std: Tensor
+    action_mean: Tensor
+    action_std: Tensor
+    change_mean: Tensor
+    change_std: Tensor
+    reward_mean: Tensor
+    reward_std: Tensor
+
+    def __init__(
+        self,
+        config: Config,
+        observation_space: Space[Any],
+        action_space: Space[Any],
+        reward_fn: KnownFn | None = None,
+        termination_fn: KnownFn | None = None,
+    ) -> None:
+        super().__init__()
+        self._sizes = _sizes(observation_space)
+        self.reward_fn = _known("reward", config.reward, REWARDS, reward_fn)
+        self.termination_fn = _known("termination", config.termination, ENDINGS, termination_fn)
+        given = {"reward": reward_fn, "termination": termination_fn}
+        config = replace(config, **{name: GIVEN for name, fn in given.items() if fn is not None})  # type: ignore[arg-type]
+        _check(config)
+        self.config, self.observation_space, self.action_space = config, observation_space, action_space
+        obs, action = sum(self._sizes.values()), action_dim(action_space)
+        self.noise_dim = (obs if config.probabilistic else 0) + 1  # the last one draws the member
+        self.feature_dim = obs
+        self._targets = obs + (self.reward_fn is None)  # M, numbers whose mean and variance are predicted
+        self.net = Perceptrons(
+            config.num_members,
+            obs + action,
+            self._targets * (2 if config.probabilistic else 1) + (self.termination_fn is None),
+            hidden_dim=config.hidden_dim,
+            layers=config.layers,
+            activation=config.activation,
+        )
+        if config.probabilistic:
+            self.highest = nn.Parameter(torch.full((self._targets,), 0.5))
+            self.lowest = nn.Parameter(torch.full((self._targets,), -10.0))
+        self.register_buffer("elites", torch.arange(config.num_elites or config.num_members))
+        for name, width in {"obs": obs, "action": action, "change": obs, "reward": 1}.items():
+            # float64, which is kept where weights are stored in half precision
+            self.register_buffer(f"{name}_mean", torch.zeros(width, dtype=torch.float64))
+            self.register_buffer(f"{name}_std", torch.ones(width, dtype=torch.float64))
+        self._scales = Derived(_scales)
+
+    def initial(self, batch_size: int) -> State:
+        """Return the mean of the recorded observations: nothing is known yet."""
+        obs = self.net.weights[0].new_zeros(batch_size, self.feature_dim)
+        return State(obs, torch.full((batch_size,), -1, device=obs.device))
+
+    def observe(self, state: State, action: Tensor, obs: Obs, is_first: Tensor, noise: Tensor | None = None) -> State:
+        """Return the observation as it is; it does not say which member is right."""
+        flat = self._standardise(obs)
+        return State(flat, torch.full((len(flat),), -1, device=flat.device))
+
+    def step(
+        self, state: State, action: Tensor, noise: Tensor | None = None, temperature: float = 1.0
+    ) -> Transition[State]:
+        """Return what one of the elites, drawn by the last number of `noise`, holds to happen next."""
+        if noise is None:
+            noise = torch.randn(len(state.obs), self.noise_dim, device=state.obs.device)
+        move, shift, gain, mean, std = self._scale()
+        num, obs_dim = len(self.elites), self.feature_dim
+        out = self.net(torch.cat([state.obs, action * move[1] - move[0]], 1), self._dreaming())  # [E, B, ...]
+        member = (torch.special.ndtr(noise[:, -1]) * num).long().clamp(0, num - 1)
+        if self.config.propagation == "tsinf":
+            member = torch.where(state.member < 0, member, state.member)
+        chosen = out[0] if num == 1 else out[member, torch.arange(len(member), device=member.device)]  # [B, ...]
+        change = chosen[:, :obs_dim]
+        if self.config.probabilistic:
+            scale = (0.5 * self._log_variance(chosen)[:, :obs_dim]).exp()
+            change = sample_normal(change, scale, noise[:, :-1], temperature)
+        after = State(state.obs + torch.addcmul(shift, change, gain), member)
+        if self.reward_fn is None:
+            reward = mean + std * chosen[:, obs_dim]
+        else:
+            reward = self.reward_fn(self.decode(state), action, self.decode(after))
+        if self.termination_fn is None:
+            termination = chosen[:, -1].sigmoid()
+        else:
+            termination = self.termination_fn(self.decode(state), action, self.decode(after))
+        # 0, or not a number where the state has left the finite ones: neither a saturated layer nor a known function,
+        # which look at some of it, may hide that from a planner
+        nothing = 0 * after.obs.sum(1)
+        info = {} if num == 1 else {"disagreement": _spread(out[..., :obs_dim], gain > 0)}
+        return Transition(after, reward + nothing, termination + nothing, info)
+
+    def features(self, state: State) -> Tensor:
+        """Return `[B, F]`, the observation, flat."""
+        return state.obs.clone() if self.config.features == "standardised" else self._raw(state)
+
+    def decode(self, state: State) -> Obs:
+        """Return the observation that the state is."""
+        raw = self._raw(state)
+        if not isinstance(self.observation_space, spaces.Dict):
+            return raw
+        return dict(zip(self._sizes, raw.split(list(self._sizes.values()), 1), strict=True))
+
+    def stage_parameters(self, stage: str) -> Iterable[nn.Parameter]:
+        """Return all weights."""
+        return self.parameters()
+
+    @torch.no_grad()
+    def begin_stage(self, stage: str, batches: Iterator[SequenceBatch]) -> None:
+        """Take means and standard deviations from the recordings, and all members for as good as each other."""
+        parts: dict[str, list[Tensor]] = {"obs": [], "action": [], "change": [], "reward": []}
+        for batch in batches:
+            obs, real = self._flatten(batch.obs), batch.mask > 0  # [B, T + 1, O]
+            values = (obs[:, :-1], batch.action, obs[:, 1:] - obs[:, :-1], batch.reward[..., None])
+            for part, value in zip(parts.values(), values, strict=True):
+                part.append(value[real])
+        columns = {name: torch.cat(part).double() for name, part in parts.items()}
+        size = {name: x.square().mean(0).sqrt() for name, x in columns.items()}
+        size["change"] = torch.maximum(size["obs"], size["change"])  # of which it is a difference
+        for name, x in columns.items():
+            std = x.std(0, unbiased=False)
+            getattr(self, f"{name}_mean").copy_(x.mean(0))
+            getattr(self, f"{name}_std").copy_(torch.where(std > _ROUNDING * size[name], std, 0))
+        self.elites.copy_(torch.arange(len(self.elites)))
+
+    @torch.no_grad()
+    def end_stage(self, stage: str, batches: Iterator[SequenceBatch]) -> None:
+        """Take the members with the lowest loss on held-out transitions for elites; what is not finite ranks last.
+
+        Raises:
+            TrainingFailed: if too few members have a finite loss.
+        """
+        total = sum((self._errors(batch) * batch.mask.flatten()).double().sum(1) for batch in batches)  # [N]
+        assert isinstance(total, Tensor)
+        losses = torch.where(total.isfinite(), total, torch.inf)
+        best = losses.argsort()[: len(self.elites)]
+        if not losses[best].isfinite().all():
+            raise TrainingFailed(
+                f"the members' losses on held-out episodes are {total.tolist()}; expected at least {len(best)} finite "
+                "ones. Lower learning_rate or grad_clip of the stage and begin it anew with resume=False."
+            )
+        self.elites.copy_(best.sort().values)
+
+    @torch.no_grad()
+    def stage_inputs(self, obs: Obs, stage: str) -> Tensor | None:
+        """Return the observations `[B, O]`, flat and in standard deviations."""
+        return self._standardise(obs)
+
+    def loss(self, batch: SequenceBatch, stage: str) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss, a mean over the members, and its terms.
+
+        They are `likelihood`, or `error` without variances: mean over the predicted numbers of e^2 / variance +
+        log-variance, or of e^2; `termination`, the cross-entropy; `bounds` and `decay`.
+        """
+        mask = batch.mask.flatten().expand(self.config.num_members, -1)  # [N, R]
+        weight = self._bootstrap(batch)
+        terms = {name: masked_mean(weight * x, mask) for name, x in self._terms(batch).items()}
+        if self.config.probabilistic:
+            terms["bounds"] = self.config.bound_weight * (self.highest.sum() - self.lowest.sum())
+        squares = torch.stack([weight.square().sum() for weight in self.net.weights]).sum()
+        terms["decay"] = 0.5 * self.config.weight_decay * squares / self.config.num_members
+        return torch.stack(list(terms.values())).sum(), {name: term.detach() for name, term in terms.items()}
+
+    def _errors(self, batch: SequenceBatch) -> Tensor:
+        """Return `[N, R]` each member's loss of each transition."""
+        return torch.stack(list(self._terms(batch).values())).sum(0)
+
+    def _terms(self, batch: SequenceBatch) -> dict[str, Tensor]:
+        """Return the terms `[N, R]` of each member's loss of the R = B * T transitions."""
+        move, shift, gain, mean, std = self._scale()
+        obs = batch.obs
+        assert isinstance(obs, Tensor)
+        now = torch.cat([obs[:, :-1], batch.action * move[1] - move[0]], 2).flatten(0, 1)  # [R, O + A]
+        target = _divide((obs[:, 1:] - obs[:, :-1]).flatten(0, 1) - shift, gain)  # [R, O]
+        if self.reward_fn is None:
+            target = torch.cat([target, _divide(batch.reward.flatten()[:, None] - mean, std)], 1)  # [R, M]
+        out = self.net(now)  # [N, R, ...]
+        error = (out[..., : self._targets] - target).square()
+        if self.config.probabilistic:
+            log_variance = self._log_variance(out)
+            terms = {"likelihood": (error * (-log_variance).exp() + log_variance).mean(-1)}
+        else:
+            terms = {"error": error.mean(-1)}
+        if self.termination_fn is None:
+            ended = batch.terminated.flatten().expand(len(out), -1)
+            surprise = nn.functional.binary_cross_entropy_with_logits(out[..., -1], ended, reduction="none")
+            terms["termination"] = self.config.termination_weight * surprise
+        return terms
+
+    def _bootstrap(self, batch: SequenceBatch) -> Tensor:
+        """Return `[N, R]` how much each transition counts for each member."""
+        config, obs = self.config, batch.obs
+        assert isinstance(obs, Tensor)
+        if not (self.training and config.bootstrap) or config.num_members == 1:
+            return batch.reward.new_ones(1, 1)
+        rows = torch.cat([obs[:, :-1], batch.action, obs[:, 1:], batch.reward[..., None]], 2)
+        return poisson_weights(rows.flatten(0, 1), config.num_members)
+
+    def _log_variance(self, out: Tensor) -> Tensor:
+        """Return `[..., M]` the log-variances in outputs `[..., 2M + 1]`, softly between the learned bounds."""
+        raw = out[..., self._targets : 2 * self._targets]
+        raw = self.highest - nn.functional.softplus(self.highest - raw)
+        return self.lowest + nn.functional.softplus(raw - self.lowest)
+
+    def _dreaming(self) -> Tensor | None:
+        return None if len(self.elites) == self.config.num_members else self.elites
+
+    def _scale(self) -> tuple[Tensor, ...]:
+        """Return what `_scales` makes of the recordings' statistics."""
+        buffers = (
+            self.obs_std, self.action_mean, self.action_std, self.change_mean, self.change_std,
+            self.reward_mean, self.reward_std,
+        )  # fmt: skip
+        return _scales(torch.float32, *buffers) if plain_torch() else self._scales(torch.float32, *buffers)
+
+    def _flatten(self, obs: Obs) -> Tensor:
+        """Return observations `[..., O]` in model units, the parts of a Dict side by side."""
+        return torch.cat([obs[name] for name in self._sizes], -1) if isinstance(obs, dict) else obs
+
+    def _standardise(self, obs: Obs) -> Tensor:
+        return ((self._flatten(obs) - self.obs_mean) / _or_one(self.obs_std)).float()  # in float64, then rounded once
+
+    def _raw(self, state: State) -> Tensor:
+        return (self.obs_mean + _or_one(self.obs_std) * state.obs).float()
+
+
+def _scales(dtype: torch.dtype, *statistics: Tensor) -> tuple[Tensor, ...]:
+    """Return what a step computes with, in float32.
+
+    They are `[2, A]` shift and gain of an action; `[O]` shift and gain that turn a predicted change into one of the
+    standardised observation; mean and standard deviation of the reward.
+    """
+    obs_std, action_mean, action_std, change_mean, change_std, reward_mean, reward_std = statistics
+    action_std, obs_std = _or_one(action_std), _or_one(obs_std)
+    move = torch.stack([action_mean / action_std, 1 / action_std])
+    scales = (move, change_mean / obs_std, change_std / obs_std, reward_mean, reward_std)
+    return tuple(x.to(dtype) for x in scales)
+
+
+def _or_one(std: Tensor) -> Tensor:
+    return torch.where(std > 0, std, 1)
+
+
+def _divide(x: Tensor, std: Tensor) -> Tensor:
+    """Return `x / std`, and 0 where nothing varies: only rounding is left there."""
+    return torch.where(std > 0, x / _or_one(std), 0)
+
+
+def _spread(mean: Tensor, varies: Tensor) -> Tensor:
+    """Return `[B]` the root of the mean over numbers of the variance over members of `mean [E, B, O]`.
+
+    Numbers that do not vary, as `varies [O]` says, count as 0: what a network says of them is not used either.
+    """
+    return (mean.var(0, unbiased=False) * varies).mean(1).sqrt()
+
+
+def _sizes(space: Space[Any]) -> dict[str, int]:
+    """Return the widths of the parts of an observation; one that is no Dict has one part."""
+    found = dict(space.items()) if isinstance(space, spaces.Dict) else {"": space}
+    for part in found.values():
+        if not isinstance(part, spaces.Box) or is_image(part):
+            what = "pictures are" if is_image(part) else f"observation space {part} is"
+            raise UnsupportedSpace(
+                f"{what} not supported by mlp_ensemble, which reads vectors; expected a Box of numbers or a Dict of "
+                "such. Train another family, e.g. rssm."
+            )
+    return {name: math.prod(part.shape or ()) for name, part in found.items()}
+
+
+def _known(what: str, name: str, known: Mapping[str, KnownFn], given: KnownFn | None) -> KnownFn | None:
+    if given is not None:
+        return given
+    if name == GIVEN:
+        raise InvalidArgument(
+            f"{what} is {GIVEN!r}: it was a Python function, which no file holds; pass {what}_fn to MlpEnsemble, or "
+            f"name a known one: {', '.join(map(repr, known))}."
+        )
+    if name != LEARNED and name not in known:
+        raise InvalidArgument(f"{what} is {name!r}; expected one of {', '.join(map(repr, (LEARNED, *known)))}.")
+    return known.get(name)
+
+
+def _check(config: Config) -> None:
+    for name, options in {"propagation": PROPAGATIONS, "features": FEATURES}.items():
+        if getattr(config, name) not in options:
+            raise InvalidArgument(
+                f"{name} is {getattr(config, name)!r}; expected one of {', '.join(map(repr, options))}."
+            )
+    if config.num_members < 1:
+        raise InvalidArgument(f"num_members is {config.num_members}; expected at least 1.")
+    if config.num_elites is not None and not 1 <= config.num_elites <= config.num_members:
+        raise InvalidArgument(
+            f"num_elites is {config.num_elites}; expected 1 to num_members, which is {config.num_members}."
+        )
