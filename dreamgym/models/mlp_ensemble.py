@@ -18,7 +18,7 @@ from dreamgym.core.sampling import sample_normal
 from dreamgym.core.spaces import is_image
 from dreamgym.errors import InvalidArgument, TrainingFailed, UnsupportedSpace
 from dreamgym.models.known import ENDINGS, REWARDS, KnownFn
-from dreamgym.models.layers import masked_mean
+from dreamgym.models.layers import make_mlp, masked_mean
 from dreamgym.models.packed import Derived, plain_torch
 from dreamgym.models.perceptrons import Perceptrons
 
@@ -55,6 +55,8 @@ class Config:
     """`"learned"`, or a known ending by its name there: `"cart_pole"`, `"hopper"`, `"never"`."""
     features: str = "standardised"
     """What a policy sees: the observation in standard deviations of the recorded ones, or `"raw"`."""
+    termination_layers: int = 2
+    """Hidden layers of the one perceptron that tells endings."""
     termination_weight: float = 1.0
     """Weight of the cross-entropy of endings in the loss."""
     bound_weight: float = 0.01
@@ -92,8 +94,10 @@ class MlpEnsemble(WorldModel[State], nn.Module):
     """Probabilistic perceptrons that predict how the observation changes, and what that earns.
 
     A member reads observation and action in standard deviations of the recorded ones; it predicts mean and log-variance
-    of the change, in standard deviations of the recorded changes, and of the reward, and the probability that the
-    episode ends. The change is drawn, the reward is its mean. What never varied in the recordings stays as it was.
+    of the change, in standard deviations of the recorded changes, and of the reward. The change is drawn, the reward is
+    its mean. One more perceptron tells from the observation that is reached, and from what led there, whether the
+    episode ends; inside of the members it would hardly learn beside a likelihood that has no upper bound. What never
+    varied in the recordings stays as it was.
 
     `info["disagreement"]` `[B]` is the root of the mean over the observation's numbers of the variance, over the
     elites, of the predicted mean changes, in standard deviations of the recorded changes: 0 where all members say the
@@ -156,11 +160,14 @@ class MlpEnsemble(WorldModel[State], nn.Module):
         self.net = Perceptrons(
             config.num_members,
             obs + action,
-            self._targets * (2 if config.probabilistic else 1) + (self.termination_fn is None),
+            self._targets * (2 if config.probabilistic else 1),
             hidden_dim=config.hidden_dim,
             layers=config.layers,
             activation=config.activation,
         )
+        if self.termination_fn is None:
+            sizes = {"hidden_dim": config.hidden_dim, "layers": config.termination_layers}
+            self.ending = make_mlp(2 * obs + action, 1, norm="none", activation=config.activation, **sizes)
         if config.probabilistic:
             self.highest = nn.Parameter(torch.full((self._targets,), 0.5))
             self.lowest = nn.Parameter(torch.full((self._targets,), -10.0))
@@ -189,7 +196,8 @@ class MlpEnsemble(WorldModel[State], nn.Module):
             noise = torch.randn(len(state.obs), self.noise_dim, device=state.obs.device)
         move, shift, gain, mean, std = self._scale()
         num, obs_dim = len(self.elites), self.feature_dim
-        out = self.net(torch.cat([state.obs, action * move[1] - move[0]], 1), self._dreaming())  # [E, B, ...]
+        now = torch.cat([state.obs, action * move[1] - move[0]], 1)  # [B, O + A]
+        out = self.net(now, self._dreaming())  # [E, B, ...]
         member = (torch.special.ndtr(noise[:, -1]) * num).long().clamp(0, num - 1)
         if self.config.propagation == "tsinf":
             member = torch.where(state.member < 0, member, state.member)
@@ -204,7 +212,7 @@ class MlpEnsemble(WorldModel[State], nn.Module):
         else:
             reward = self.reward_fn(self.decode(state), action, self.decode(after))
         if self.termination_fn is None:
-            termination = chosen[:, -1].sigmoid()
+            termination = self.ending(torch.cat([now, after.obs], 1))[:, 0].sigmoid()
         else:
             termination = self.termination_fn(self.decode(state), action, self.decode(after))
         # 0, or not a number where the state has left the finite ones: neither a saturated layer nor a known function,
@@ -275,40 +283,43 @@ class MlpEnsemble(WorldModel[State], nn.Module):
         They are `likelihood`, or `error` without variances: mean over the predicted numbers of e^2 / variance +
         log-variance, or of e^2; `termination`, the cross-entropy; `bounds` and `decay`.
         """
-        mask = batch.mask.flatten().expand(self.config.num_members, -1)  # [N, R]
-        weight = self._bootstrap(batch)
-        terms = {name: masked_mean(weight * x, mask) for name, x in self._terms(batch).items()}
+        now, mask = self._read(batch), batch.mask.flatten()
+        weighed = self._bootstrap(batch) * self._errors(batch)  # [N, R]
+        name = "likelihood" if self.config.probabilistic else "error"
+        terms = {name: masked_mean(weighed, mask.expand_as(weighed))}
+        if self.termination_fn is None:
+            assert isinstance(batch.obs, Tensor)
+            logits = self.ending(torch.cat([now, batch.obs[:, 1:].flatten(0, 1)], 1))[:, 0]
+            surprise = nn.functional.binary_cross_entropy_with_logits(
+                logits, batch.terminated.flatten(), reduction="none"
+            )
+            terms["termination"] = self.config.termination_weight * masked_mean(surprise, mask)
         if self.config.probabilistic:
             terms["bounds"] = self.config.bound_weight * (self.highest.sum() - self.lowest.sum())
         squares = torch.stack([weight.square().sum() for weight in self.net.weights]).sum()
         terms["decay"] = 0.5 * self.config.weight_decay * squares / self.config.num_members
         return torch.stack(list(terms.values())).sum(), {name: term.detach() for name, term in terms.items()}
 
-    def _errors(self, batch: SequenceBatch) -> Tensor:
-        """Return `[N, R]` each member's loss of each transition."""
-        return torch.stack(list(self._terms(batch).values())).sum(0)
+    def _read(self, batch: SequenceBatch) -> Tensor:
+        """Return `[R, O + A]` what the members read of the R = B * T transitions of a batch."""
+        assert isinstance(batch.obs, Tensor)
+        move, *_ = self._scale()
+        return torch.cat([batch.obs[:, :-1], batch.action * move[1] - move[0]], 2).flatten(0, 1)
 
-    def _terms(self, batch: SequenceBatch) -> dict[str, Tensor]:
-        """Return the terms `[N, R]` of each member's loss of the R = B * T transitions."""
-        move, shift, gain, mean, std = self._scale()
+    def _errors(self, batch: SequenceBatch) -> Tensor:
+        """Return `[N, R]` each member's squared error of each transition, or what its likelihood makes of that."""
+        _, shift, gain, mean, std = self._scale()
         obs = batch.obs
         assert isinstance(obs, Tensor)
-        now = torch.cat([obs[:, :-1], batch.action * move[1] - move[0]], 2).flatten(0, 1)  # [R, O + A]
         target = _divide((obs[:, 1:] - obs[:, :-1]).flatten(0, 1) - shift, gain)  # [R, O]
         if self.reward_fn is None:
             target = torch.cat([target, _divide(batch.reward.flatten()[:, None] - mean, std)], 1)  # [R, M]
-        out = self.net(now)  # [N, R, ...]
+        out = self.net(self._read(batch))  # [N, R, ...]
         error = (out[..., : self._targets] - target).square()
         if self.config.probabilistic:
             log_variance = self._log_variance(out)
-            terms = {"likelihood": (error * (-log_variance).exp() + log_variance).mean(-1)}
-        else:
-            terms = {"error": error.mean(-1)}
-        if self.termination_fn is None:
-            ended = batch.terminated.flatten().expand(len(out), -1)
-            surprise = nn.functional.binary_cross_entropy_with_logits(out[..., -1], ended, reduction="none")
-            terms["termination"] = self.config.termination_weight * surprise
-        return terms
+            error = error * (-log_variance).exp() + log_variance
+        return error.mean(-1)
 
     def _bootstrap(self, batch: SequenceBatch) -> Tensor:
         """Return `[N, R]` how much each transition counts for each member."""
@@ -320,8 +331,8 @@ class MlpEnsemble(WorldModel[State], nn.Module):
         return poisson_weights(rows.flatten(0, 1), config.num_members)
 
     def _log_variance(self, out: Tensor) -> Tensor:
-        """Return `[..., M]` the log-variances in outputs `[..., 2M + 1]`, softly between the learned bounds."""
-        raw = out[..., self._targets : 2 * self._targets]
+        """Return `[..., M]` the log-variances in outputs `[..., 2M]`, softly between the learned bounds."""
+        raw = out[..., self._targets :]
         raw = self.highest - nn.functional.softplus(self.highest - raw)
         return self.lowest + nn.functional.softplus(raw - self.lowest)
 
