@@ -20,6 +20,7 @@ SMALL = {
         {"groups": 3, "classes": 4, "deter_dim": 8, "hidden_dim": 6, "channels": (2, 2, 2, 2), "reward_members": 2},
         PICTURES64,
     ),
+    "mlp_ensemble": ({"num_members": 3, "num_elites": 2, "hidden_dim": 6}, NUMBERS),
     "counting": ({}, NUMBERS),
 }
 """A small config and an observation space for each family: one line for a new one."""
@@ -35,7 +36,7 @@ def test_every_registered_family_keeps_the_contract(family, action_space):
     config, observation_space = SMALL[family]
     model = build_model(family, config, observation_space, action_space).eval()
     check_world_model(model)
-    members = config.get("reward_members", 1) > 1
+    members = max(config.get("reward_members", 1), config.get("num_elites", 1)) > 1
     for name in [name for name in WRAPPERS if members or name not in NEEDS_MEMBERS]:
         check_world_model(WRAPPERS.load(name)(model, **WRAPPER_ARGUMENTS[name]))
 

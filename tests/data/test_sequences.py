@@ -28,6 +28,23 @@ def test_reward_and_action_of_a_window_belong_to_the_step_that_they_name(tmp_pat
     assert batch.terminated.any()
 
 
+@pytest.mark.parametrize("length", [1, 4])
+def test_windows_in_order_hold_every_transition_once(tmp_path, length):
+    sampler = SequenceSampler(write(tmp_path, 1, 9, 4), sequence_length=length, batch_size=3)
+    batches = list(sampler.in_order())
+    assert all(len(batch.mask) == 3 for batch in batches[:-1])
+    after = torch.cat([batch.obs[:, 1:, 0][batch.mask > 0] for batch in batches])
+    assert after.tolist() == [1, *range(101, 110), *range(201, 205)]
+    assert torch.equal(torch.cat([batch.reward[batch.mask > 0] for batch in batches]), after)
+    assert sum(batch.is_first.sum() for batch in batches) == 3
+
+
+def test_single_observations_in_order_are_all_observations(tmp_path):
+    sampler = SequenceSampler(write(tmp_path, 2, 3), sequence_length=0, batch_size=4)
+    obs = torch.cat([batch.obs[:, 0, 0] for batch in sampler.in_order()])
+    assert obs.tolist() == [0, 1, 2, 100, 101, 102, 103]
+
+
 def test_an_episode_shorter_than_the_window_is_padded_at_its_end(tmp_path):
     batch = SequenceSampler(write(tmp_path, 1, 3), sequence_length=4, batch_size=64).batch(0)
     for b in range(64):
