@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 
-from dreamgym.registry import register_bridge, register_dream, register_model, register_wrapper
+from dreamgym.registry import register_bridge, register_dream, register_model, register_planner, register_wrapper
 
 if TYPE_CHECKING:
     from dreamgym.core.check import check_world_model
@@ -48,6 +48,7 @@ __all__ = [
     "register_bridge",
     "register_dream",
     "register_model",
+    "register_planner",
     "register_wrapper",
     "save_dream",
 ]
@@ -105,6 +106,11 @@ register_model("vae_mdn_rnn", "dreamgym.models.vae_mdn_rnn:VaeMdnRnn")
 register_wrapper("disagreement", "dreamgym.wrappers.disagreement:DisagreementPenalty")
 register_wrapper("temperature", "dreamgym.wrappers.temperature:Temperature")
 register_wrapper("tent", "dreamgym.wrappers.tent:TentReward")
+register_planner("cem", "dreamgym.planners.shooting:Cem")
+register_planner("gradient", "dreamgym.planners.gradient:GradientAscent")
+register_planner("mppi", "dreamgym.planners.shooting:Mppi")
+register_planner("random", "dreamgym.planners.shooting:RandomShooting")
+register_planner("tree", "dreamgym.planners.tree_search:TreeSearch")
 register_bridge("evotorch", "dreamgym.bridges.evotorch:DreamFactory")
 register_bridge("rl_games", "dreamgym.bridges.rl_games:DreamVecEnv")
 register_bridge("rllib", "dreamgym.bridges.rllib:dream_config")

@@ -1,7 +1,7 @@
 """Name -> `module:attribute` tables. Nothing is imported until it is asked for by name.
 
-Four calls extend dreamgym from this package or from any other: `register_model`, `register_wrapper`,
-`register_bridge` and `register_dream`.
+Five calls extend dreamgym from this package or from any other: `register_model`, `register_wrapper`,
+`register_planner`, `register_bridge` and `register_dream`.
 """
 
 from __future__ import annotations
@@ -68,10 +68,12 @@ def import_target(target: str) -> Any:
 
 MODELS = Registry("world model")
 WRAPPERS = Registry("wrapper")
+PLANNERS = Registry("planner")
 BRIDGES = Registry("bridge")
 
 register_model = MODELS.register
 register_wrapper = WRAPPERS.register
+register_planner = PLANNERS.register
 register_bridge = BRIDGES.register
 
 

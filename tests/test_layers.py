@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import dreamgym
-from dreamgym.registry import MODELS, WRAPPERS
+from dreamgym.registry import MODELS, PLANNERS, WRAPPERS
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted(file for folder in ("dreamgym", "pretrained", "wrappers") for file in (ROOT / folder).rglob("*.py"))
@@ -81,7 +81,7 @@ def test_a_file_imports_only_what_its_layer_may(file):
         assert forbidden(file.read_text(), layer) == set()
 
 
-@pytest.mark.parametrize("registry", [MODELS, WRAPPERS], ids=lambda registry: registry.kind)
+@pytest.mark.parametrize("registry", [MODELS, PLANNERS, WRAPPERS], ids=lambda registry: registry.kind)
 def test_registered_siblings_never_import_each_other(registry):
     targets = {target.partition(":")[0] for target in registry.values() if target.startswith("dreamgym.")}
     for file in FILES:

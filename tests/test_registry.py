@@ -15,10 +15,10 @@ from oracle import counting_dream
 import dreamgym
 from dreamgym.errors import MissingExtra, UnknownName
 from dreamgym.hub import save_dream
-from dreamgym.registry import BRIDGES, DREAMS, MODELS, WRAPPERS, Registry, find_dream, import_target
+from dreamgym.registry import BRIDGES, DREAMS, MODELS, PLANNERS, WRAPPERS, Registry, find_dream, import_target
 
 
-@pytest.mark.parametrize("registry", [MODELS, WRAPPERS], ids=lambda registry: registry.kind)
+@pytest.mark.parametrize("registry", [MODELS, PLANNERS, WRAPPERS], ids=lambda registry: registry.kind)
 def test_everything_registered_can_be_imported(registry):
     assert len(registry) > 0
     for name in registry:

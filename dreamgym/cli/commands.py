@@ -22,7 +22,7 @@ Dream = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ID")]
 
 
 def list_(json: bool = False) -> int:
-    """List the dreams, models, wrappers and bridges that are registered.
+    """List the dreams, models, wrappers, planners and bridges that are registered.
 
     Args:
         json: print JSON.
@@ -326,6 +326,13 @@ def dreamer(arguments: list[str]) -> int:
     return dreamer(arguments)
 
 
+def plan(arguments: list[str]) -> int:
+    """Plan in a dream and act in the real environment: no policy, a new plan at every step."""
+    from dreamgym.cli.plan import plan
+
+    return plan(arguments)
+
+
 def improve(arguments: list[str]) -> int:
     """Improve a dream and its policy together: train inside, record outside, repeat."""
     from dreamgym.cli.improve import run
@@ -343,13 +350,14 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "train-policy": train_policy,
     "dreamer": dreamer,
     "eval": eval_,
+    "plan": plan,
     "improve": improve,
     "bench": bench,
     "publish": publish,
     "doctor": doctor,
 }
 # their options are in libraries that the others do not import
-OWN_PARSER = ("train", "train-policy", "dreamer", "improve")
+OWN_PARSER = ("train", "train-policy", "dreamer", "plan", "improve")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

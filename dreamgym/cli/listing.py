@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import dreamgym  # noqa: F401  registers the names
-from dreamgym.registry import BRIDGES, DREAMS, MODELS, WRAPPERS
+from dreamgym.registry import BRIDGES, DREAMS, MODELS, PLANNERS, WRAPPERS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -17,13 +17,19 @@ else:
 
 
 def listing() -> dict[str, Any]:
-    """Return the registered dreams, one row a variant, and the names of models, wrappers and bridges."""
+    """Return the registered dreams, one row a variant, and the names of everything else by kind."""
     dreams = [
         {"id": entry.id, "variant": name, "real": entry.real, "folder": str(folder), **_describe(folder)}
         for entry in DREAMS.values()
         for name, folder in entry.variants.items()
     ]
-    return {"dreams": dreams, "models": list(MODELS), "wrappers": list(WRAPPERS), "bridges": list(BRIDGES)}
+    return {
+        "dreams": dreams,
+        "models": list(MODELS),
+        "wrappers": list(WRAPPERS),
+        "planners": list(PLANNERS),
+        "bridges": list(BRIDGES),
+    }
 
 
 def print_listing(found: dict[str, Any]) -> None:
@@ -43,7 +49,7 @@ def print_listing(found: dict[str, Any]) -> None:
         for row in found["dreams"]
     ]
     print_table(header, rows) if rows else print("no dreams are registered")
-    for kind in ("models", "wrappers", "bridges"):
+    for kind in ("models", "wrappers", "planners", "bridges"):
         print(f"{kind}: {', '.join(found[kind]) or 'none'}")
 
 

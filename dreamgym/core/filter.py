@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -44,6 +45,42 @@ def observe_batch(model: WorldModel[S], batch: SequenceBatch) -> tuple[S, Tensor
     return concatenate(states), valid.t().flatten()
 
 
+@torch.no_grad()
+def observe_real(
+    model: WorldModel[S],
+    state: S | None,
+    obs: Sequence[Any],
+    action: Sequence[Any] | np.ndarray | None = None,
+    noise: Tensor | None = None,
+) -> S:
+    """Return the posterior of `B` real episodes, its mean unless noise is given; it draws no random numbers.
+
+    Args:
+        model: the world model.
+        state: the posterior before; None begins with an empty memory.
+        obs: what each of the `B` envs shows, in env units.
+        action: the actions in env units that led there; None opens the episodes.
+        noise: `[B, noise_dim]` standard normal; zeros, the posterior's mean, if None.
+    """
+    lanes = len(obs)
+    if state is None:
+        state = model.initial(lanes)
+    device = next(iter(named_leaves(state).values())).device
+    batch: Any = {k: np.stack([o[k] for o in obs]) for k in obs[0]} if isinstance(obs[0], dict) else np.stack(obs)
+    encoded = (
+        torch.zeros(lanes, action_dim(model.action_space))
+        if action is None
+        else encode_action(model.action_space, np.stack(action))
+    )
+    return model.observe(
+        state,
+        encoded.to(device),
+        encode_obs(model.observation_space, batch, device),
+        torch.full((lanes,), action is None, device=device),
+        torch.zeros(lanes, model.noise_dim, device=device) if noise is None else noise.to(device),
+    )
+
+
 class Filter:
     """Keeps the posterior of one real episode, its mean unless noise is given; it draws no random numbers.
 
@@ -64,21 +101,8 @@ class Filter:
             action: the action in env units that led there; None begins an episode.
             noise: `[noise_dim]` standard normal; zeros, the posterior's mean, if None.
         """
-        model = self.model
-        if action is None or self.state is None:
-            self.state = model.initial(1)
-        device = next(iter(named_leaves(self.state).values())).device
-        batch = {k: np.asarray(v)[None] for k, v in obs.items()} if isinstance(obs, dict) else np.asarray(obs)[None]
-        encoded = (
-            torch.zeros(1, action_dim(model.action_space))
-            if action is None
-            else encode_action(model.action_space, np.asarray(action)[None])
+        begun = None if action is None else self.state
+        self.state = observe_real(
+            self.model, begun, [obs], None if action is None else [action], None if noise is None else noise[None]
         )
-        self.state = model.observe(
-            self.state,
-            encoded.to(device),
-            encode_obs(model.observation_space, batch, device),
-            torch.tensor([action is None], device=device),
-            torch.zeros(1, model.noise_dim, device=device) if noise is None else noise[None].to(device),
-        )
-        return model.features(self.state)[0].cpu().numpy()
+        return self.model.features(self.state)[0].cpu().numpy()

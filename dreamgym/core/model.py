@@ -10,6 +10,8 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 from gymnasium import Space
 from torch import Tensor, nn
 
+from dreamgym.errors import MissingHead, NotDecodable
+
 S = TypeVar("S")
 """A state: a frozen dataclass whose every leaf has the lane axis first."""
 
@@ -29,6 +31,21 @@ class Transition(Generic[S]):
     """`[B]` float32 in [0, 1]: the probability that this action ended the episode."""
     info: Mapping[str, Tensor] = field(default_factory=dict)
     """`[B, ...]` each, for example `"disagreement"`."""
+
+
+def check_heads(model: WorldModel[S], transition: Transition[S]) -> Transition[S]:
+    """Return `transition` if `model` predicted reward and termination; what it does not know is never made up.
+
+    Raises:
+        MissingHead: if one is None.
+    """
+    for name in ("reward", "termination"):
+        if getattr(transition, name) is None:
+            raise MissingHead(
+                f"{type(model).__name__}.step gave no {name}; a dream needs one, and zeros are never made up. "
+                f"Train a {name} head, or wrap the model in one that knows it."
+            )
+    return transition
 
 
 class WorldModel(ABC, Generic[S]):
@@ -86,8 +103,6 @@ class WorldModel(ABC, Generic[S]):
         Raises:
             NotDecodable: if the model has no decoder.
         """
-        from dreamgym.errors import NotDecodable
-
         raise NotDecodable(f"{type(self).__name__} has no decoder; use observation='features' instead of pixels.")
 
 

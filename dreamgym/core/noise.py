@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-DYNAMICS, START, TERMINATION = range(3)
+DYNAMICS, START, TERMINATION, PLAN, CANDIDATE, IMAGINED = range(6)
 """Streams: what is drawn for one purpose never shifts what is drawn for another."""
 
 _GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15 as int64: 2^64 over the golden ratio
@@ -41,6 +41,19 @@ def _bits(seed: Tensor, stream: int, count: Tensor, width: int) -> Tensor:
     key = _mix_(_mix_(seed + offset) + count * _GOLDEN)  # [B]
     index = torch.arange(1, width + 1, device=seed.device) * _GOLDEN
     return _mix_(key[:, None] + index)  # [B, width]
+
+
+def fold(seed: Tensor, stream: int, count: Tensor) -> Tensor:
+    """Return `[B]` int64 seeds for something that is done once more: as good as independent of each other.
+
+    Args:
+        seed: `[B]` int64, the lanes' seeds.
+        stream: the purpose, one of this module's constants.
+        count: `[B]` int64, how often the lane has done it.
+    """
+    if _on_cpu(seed):
+        return torch.from_numpy(_bits_on_cpu(seed, stream, count, 1)[:, 0].view(np.int64))
+    return _bits(seed, stream, count, 1)[:, 0]
 
 
 def uniform(seed: Tensor, stream: int, count: Tensor) -> Tensor:

@@ -11,10 +11,10 @@ from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
 from dreamgym.core import noise
-from dreamgym.core.model import Transition, WorldModel
+from dreamgym.core.model import Transition, WorldModel, check_heads
 from dreamgym.core.starts import StartBank
 from dreamgym.core.tree import concatenate, finite_lanes, gather, known_finite, tree_map, where
-from dreamgym.errors import InvalidArgument, MissingHead
+from dreamgym.errors import InvalidArgument
 
 S = TypeVar("S")
 
@@ -186,13 +186,7 @@ class Simulator(Generic[S]):
         None says that no lane diverged: steps are many, and each operator less counts.
         """
         draws = self._blocks.normal(lanes.seed, noise.DYNAMICS, lanes.count, self.model.noise_dim)
-        out = self.model.step(lanes.state, action, draws)
-        for name in ("reward", "termination"):
-            if getattr(out, name) is None:
-                raise MissingHead(
-                    f"{type(self.model).__name__}.step gave no {name}; a dream needs one, and zeros are never made up. "
-                    f"Train a {name} head, or wrap the model in one that knows it."
-                )
+        out = check_heads(self.model, self.model.step(lanes.state, action, draws))
         numbers = {"state": out.state, "reward": out.reward, "termination": out.termination}
         if known_finite(numbers):
             return out, None
