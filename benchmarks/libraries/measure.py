@@ -21,6 +21,7 @@ import torch
 import tyro
 
 from dreamgym.bench.speed import sample_actions
+from dreamgym.cli.policy import parse_wrap
 from dreamgym.core.codec import encode_action
 from dreamgym.core.policy import Policy
 from dreamgym.envs.vector_env import DreamVectorEnv
@@ -36,17 +37,24 @@ class Train:
     dream: str = "DreamDodge-v0"
     seeds: tuple[int, ...] = (0, 1, 2)
     """Of training."""
-    steps: int = 1_000_000
+    steps: int = 2_000_000
     """Dreamed decisions of all lanes."""
     lanes: int = 256
     horizon: int = 100
     """Decisions after which a dream begins anew."""
+    wrap: tuple[str, ...] = ()
+    """Model wrappers of the training, the innermost first, e.g. tent:peak=4.2"""
     episodes: int = 100
     """Real ones, and as many dreamed ones."""
-    first_seed: int = 700_000
+    first_seed: int = 710_000
     """Of these episodes; used for no choice."""
     out: Path = Path("runs/libraries")
-    """Folder of results.csv and of the policies."""
+    """Folder of results.csv."""
+
+    @property
+    def env(self) -> dict[str, Any]:
+        """Options of the lanes that a library trains in."""
+        return {"max_episode_steps": self.horizon, "wrap": parse_wrap(self.wrap)}
 
 
 @dataclass(frozen=True, kw_only=True)

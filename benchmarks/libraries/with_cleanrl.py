@@ -30,7 +30,7 @@ def make(dream: str, lanes: int, **options: Any) -> gym.vector.VectorEnv[Any, An
 def train(options: Train, seed: int) -> Policy:
     """Return what PPO learned."""
     updates = max(1, options.steps // (options.lanes * single_file_ppo.ROLLOUT))
-    envs = make(f"dreamgym:{options.dream}", options.lanes, max_episode_steps=options.horizon)
+    envs = make(f"dreamgym:{options.dream}", options.lanes, **options.env)
     layers = single_file_ppo.train(envs, updates, seed, progress=lambda text: None)
     return export_perceptron(layers, options.dream)
 

@@ -25,7 +25,7 @@ def train(options: Train, seed: int) -> Policy:
     """Return what PGPE learned: the centre of the last population."""
     torch.manual_seed(seed)
     random.seed(seed)
-    factory = DreamFactory(options.dream, max_episode_steps=options.horizon)
+    factory = DreamFactory(options.dream, **options.env)
     problem = VecGymNE(factory, "Linear(obs_length, act_length)", observation_normalization=True)
     searcher = PGPE(problem, popsize=options.lanes, center_learning_rate=0.1, stdev_learning_rate=0.1, stdev_init=0.1,
                     optimizer="clipup", optimizer_config={"max_speed": 0.2})  # fmt: skip

@@ -29,9 +29,10 @@ def train(options: Train, seed: int) -> Policy:
     rollout = 32
     config: dict[str, Any] = {
         "name": "dream", "env_name": "dream", "num_actors": options.lanes, "horizon_length": rollout,
-        "env_config": {"model": options.dream, "max_episode_steps": options.horizon},
+        "env_config": {"model": options.dream, **options.env},
         "minibatch_size": 2048, "mini_epochs": 4, "gamma": 0.97, "tau": 0.95, "entropy_coef": 0.005,
-        "learning_rate": 5e-4, "lr_schedule": None, "e_clip": 0.2, "clip_value": False, "critic_coef": 0.5,
+        "learning_rate": 5e-4, "lr_schedule": None, "e_clip": 0.2, "clip_value": False,
+        "critic_coef": 1.0,  # the loss halves it
         "truncate_grads": True, "grad_norm": 0.5, "bounds_loss_coef": 0.0, "normalize_input": False,
         "normalize_advantage": True, "reward_shaper": {"scale_value": 1.0},
         "max_epochs": -(-options.steps // (options.lanes * rollout)), "device": "cpu", "torch_compile": False,

@@ -27,7 +27,7 @@ def train(options: Train, seed: int) -> Policy:
     """Return what PPO learned."""
     start()
     rollout = options.lanes * ROLLOUT
-    config = dream_config(PPOConfig(), options.dream, options.lanes, max_episode_steps=options.horizon)
+    config = dream_config(PPOConfig(), options.dream, options.lanes, **options.env)
     config.env_runners(num_env_runners=0, rollout_fragment_length=ROLLOUT).debugging(seed=seed, log_level="ERROR")
     config.training(train_batch_size=rollout, minibatch_size=2048, num_epochs=4, gamma=0.97, lambda_=0.95, lr=5e-4,
                     entropy_coeff=0.005, vf_clip_param=float("inf"), grad_clip=0.5, use_kl_loss=False, clip_param=0.2,

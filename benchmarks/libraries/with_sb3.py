@@ -20,7 +20,7 @@ from dreamgym.core.policy import Policy
 
 def train(options: Train, seed: int) -> Policy:
     """Return what PPO learned."""
-    envs = DreamVecEnv(options.dream, options.lanes, max_episode_steps=options.horizon)
+    envs = DreamVecEnv(options.dream, options.lanes, **options.env)
     ppo = PPO("MlpPolicy", envs, n_steps=32, batch_size=2048, n_epochs=4, gamma=0.97, ent_coef=0.005,
               learning_rate=5e-4, seed=seed, device="cpu")  # fmt: skip
     return export_policy(ppo.learn(options.steps), options.dream)

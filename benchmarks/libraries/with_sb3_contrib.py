@@ -18,7 +18,7 @@ from dreamgym.bridges.sb3_contrib import RecurrentActor
 
 def train(options: Train, seed: int) -> RecurrentActor:
     """Return what RecurrentPPO learned."""
-    envs = DreamVecEnv(options.dream, options.lanes, max_episode_steps=options.horizon)
+    envs = DreamVecEnv(options.dream, options.lanes, **options.env)
     ppo = RecurrentPPO("MlpLstmPolicy", envs, n_steps=32, batch_size=2048, n_epochs=4, gamma=0.97, ent_coef=0.005,
                        learning_rate=5e-4, policy_kwargs={"lstm_hidden_size": 64}, seed=seed, device="cpu")  # fmt: skip
     return RecurrentActor(ppo.learn(options.steps), options.dream)

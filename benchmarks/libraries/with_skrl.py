@@ -17,6 +17,7 @@ from skrl.memories.torch import RandomMemory
 from skrl.trainers.torch import SequentialTrainer, SequentialTrainerCfg
 from skrl.utils import set_seed
 from skrl.utils.model_instantiators.torch import categorical_model, deterministic_model, gaussian_model
+from torch import nn
 
 from dreamgym.bridges.skrl import DreamWrapper, export_policy, use_final_obs
 from dreamgym.core.policy import Policy
@@ -27,7 +28,7 @@ NETWORK = [{"name": "net", "input": "OBSERVATIONS", "layers": [64, 64], "activat
 def train(options: Train, seed: int) -> Policy:
     """Return what PPO learned."""
     set_seed(seed)
-    env = DreamWrapper(options.dream, options.lanes, max_episode_steps=options.horizon)
+    env = DreamWrapper(options.dream, options.lanes, **options.env)
     spaces = {"observation_space": env.observation_space, "action_space": env.action_space, "device": env.device}
     policy = categorical_model if isinstance(env.action_space, gym.spaces.Discrete) else gaussian_model
     models = {
@@ -36,8 +37,10 @@ def train(options: Train, seed: int) -> Policy:
     }
     for role, model in models.items():
         model.init_state_dict(role=role)
+        orthogonal(model, 0.01 if role == "policy" else 1.0)
     config = PPO_CFG(rollouts=32, learning_epochs=4, mini_batches=max(1, 32 * options.lanes // 2048),
                      discount_factor=0.97, learning_rate=5e-4, entropy_loss_scale=0.005, value_loss_scale=0.5,
+                     value_clip=0.0,  # the others do not clip values
                      time_limit_bootstrap=True, experiment={"write_interval": 0, "checkpoint_interval": 0})  # fmt: skip
     agent = PPO(models=models, memory=RandomMemory(memory_size=32, num_envs=options.lanes, device=env.device),
                 cfg=config, **spaces)  # fmt: skip
@@ -45,6 +48,14 @@ def train(options: Train, seed: int) -> Policy:
                                    close_environment_at_exit=False)  # fmt: skip
     SequentialTrainer(cfg=trainer, env=env, agents=use_final_obs(agent)).train()
     return export_policy(agent, options.dream)
+
+
+def orthogonal(model: nn.Module, gain: float) -> None:
+    """Draw first weights as SB3 does, `gain` being the last layer's; skrl leaves them to whoever makes the model."""
+    layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
+    for layer in layers:
+        nn.init.orthogonal_(layer.weight, gain if layer is layers[-1] else 2**0.5)
+        nn.init.zeros_(layer.bias)
 
 
 def speed(options: Speed) -> dict[str, Step]:

@@ -32,7 +32,7 @@ def train(options: Train, seed: int) -> Policy:
     """Return what PPO learned."""
     torch.manual_seed(seed)
     np.random.seed(seed)  # tianshou shuffles with it
-    venv = DreamVenv(options.dream, options.lanes, max_episode_steps=options.horizon)
+    venv = DreamVenv(options.dream, options.lanes, **options.env)
     venv.seed(seed)
     width, num_actions = venv.envs.single_observation_space.shape, venv.envs.single_action_space.n
     actor, critic = (Net(state_shape=width, hidden_sizes=[64, 64], activation=nn.Tanh) for _ in range(2))

@@ -43,7 +43,7 @@ def make_actor(env: DreamTorchRLEnv) -> ProbabilisticActor:
 def train(options: Train, seed: int) -> Policy:
     """Return what PPO learned."""
     torch.manual_seed(seed)
-    env = DreamTorchRLEnv(options.dream, options.lanes, max_episode_steps=options.horizon)
+    env = DreamTorchRLEnv(options.dream, options.lanes, **options.env)
     env.set_seed(seed)
     actor = make_actor(env)
     critic = ValueOperator(MLP(env.observation_spec["observation"].shape[-1], 1, num_cells=[64, 64]))
