@@ -107,7 +107,9 @@ class TableWorld(_PlaceWorld):
             return 0.0
         return max(
             float(self.reward[place, a])
-            + discount * float(1 - self.termination[place, a]) * self.best(int(self.after[place, a]), horizon - 1, discount)
+            + discount
+            * float(1 - self.termination[place, a])
+            * self.best(int(self.after[place, a]), horizon - 1, discount)
             for a in range(self.after.shape[1])
         )
 

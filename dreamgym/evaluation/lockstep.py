@@ -64,7 +64,9 @@ def _play(dream: LoadedDream, actor: StateActor, envs: Sequence[Any], seeds: Seq
     running = list(range(len(seeds)))
     outcomes = [Outcome(0.0, 0, False)] * len(seeds)
     actor.reset(seeds)
-    state = observe_real(dream.model, None, [env.reset(seed=int(seed))[0] for env, seed in zip(envs, seeds, strict=False)])
+    state = observe_real(
+        dream.model, None, [env.reset(seed=int(seed))[0] for env, seed in zip(envs, seeds, strict=False)]
+    )
     while running:
         actions = actor.act_on(state)
         obs, going_on = [], []

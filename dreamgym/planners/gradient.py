@@ -50,8 +50,8 @@ class GradientAscent(Planner):
     """Ascent on sequences of actions through a differentiable model; the best that any of them came by is done.
 
     Box actions keep to their bounds by projection. A Discrete action is the likeliest under some logits, which get the
-    gradient of their softmax (straight through). A candidate that leaves the finite
-    numbers has no gradient any more; what it came by before that counts.
+    gradient of their softmax (straight through). A candidate that leaves the finite numbers has no gradient any more;
+    what it came by before counts.
 
     Args:
         config: sizes and settings.
@@ -155,7 +155,11 @@ def _climber(space: Any, first: Tensor) -> _BoxClimber | _DiscreteClimber:
 
 def _gradient(model: WorldModel[Any], returns: Tensor, where: Tensor) -> Tensor:
     """Return what to descend, `[B, N, H, A]`, with 0 for candidates whose return or gradient is not finite."""
-    (slope,) = torch.autograd.grad(returns, where, torch.ones_like(returns), allow_unused=True) if returns.requires_grad else (None,)
+    (slope,) = (
+        torch.autograd.grad(returns, where, torch.ones_like(returns), allow_unused=True)
+        if returns.requires_grad
+        else (None,)
+    )
     if slope is None:
         raise InvalidModel(
             f"no gradient of {type(model).__name__}'s rewards reaches the action; set `differentiable = False`, "

@@ -65,7 +65,9 @@ class ModelPredictiveControl:
             InvalidArgument: if there are other than the lanes that `reset` began.
         """
         if num_lanes(state) != len(self._seed):
-            raise InvalidArgument(f"state has {num_lanes(state)} lanes; {len(self._seed)} episodes were begun by reset.")
+            raise InvalidArgument(
+                f"state has {num_lanes(state)} lanes; {len(self._seed)} episodes were begun by reset."
+            )
         device = next(leaf.device for leaf in named_leaves(state).values() if isinstance(leaf, Tensor))
         since = time.perf_counter()
         seed = noise.fold(self._seed, noise.PLAN, torch.full_like(self._seed, self._count)).to(device)

@@ -169,7 +169,9 @@ def bounds(space: Space[Any], device: torch.device) -> tuple[Tensor, Tensor]:
     """
     if not isinstance(space, spaces.Box):
         raise UnsupportedSpace(f"action space {space} is not supported; expected a Box or a Discrete.")
-    low, high = (torch.as_tensor(side.flatten(), dtype=torch.float32, device=device) for side in (space.low, space.high))
+    low, high = (
+        torch.as_tensor(side.flatten(), dtype=torch.float32, device=device) for side in (space.low, space.high)
+    )
     return low, high
 
 

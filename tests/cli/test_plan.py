@@ -56,7 +56,10 @@ def test_wrappers_reach_the_planner(capsys):
     ("arguments", "told"),
     [
         (["DreamCart"], "unknown dream 'DreamCart'"),
-        (["DreamCartPole-v0", "--planner", "cme"], "unknown planner 'cme'; available: cem, gradient, mppi, random, tree. "),
+        (
+            ["DreamCartPole-v0", "--planner", "cme"],
+            "unknown planner 'cme'; available: cem, gradient, mppi, random, tree. ",
+        ),
         (["DreamCartPole-v0", "--variant", "x"], "unknown variant of DreamCartPole-v0 'x'"),
         (["DreamCartPole-v0", "--wrap", "temprature:temperature=2"], "unknown wrapper 'temprature'"),
         (["DreamCartPole-v0", "--horizon", "0"], "horizon is 0; expected at least 1."),

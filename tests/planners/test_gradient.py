@@ -36,7 +36,9 @@ def test_the_best_plan_of_a_quadratic_world_is_found():
 
 
 def test_actions_stay_within_their_bounds():
-    plan = GradientAscent(GradientConfig(horizon=4, num_iterations=60)).plan(QuadraticWorld(), place(-80, 80), SEEDS[:2])
+    plan = GradientAscent(GradientConfig(horizon=4, num_iterations=60)).plan(
+        QuadraticWorld(), place(-80, 80), SEEDS[:2]
+    )
     assert plan.actions[:, :, 0].tolist() == [[4.0] * 4, [-4.0] * 4]
 
 

@@ -110,7 +110,9 @@ class Headless(TableWorld):
 @pytest.mark.parametrize("missing", ["reward", "termination"])
 def test_a_model_without_a_head_is_refused_by_every_planner(name, missing):
     planner = PLANNERS.load(name)()
-    with pytest.raises(MissingHead, match=f"Headless.step gave no {missing}; a dream needs one, and zeros are never made"):
+    with pytest.raises(
+        MissingHead, match=f"Headless.step gave no {missing}; a dream needs one, and zeros are never made"
+    ):
         planner.plan(Headless(missing), place(0), torch.tensor([0]))
 
 

@@ -145,7 +145,9 @@ def test_a_lane_does_not_depend_on_the_others(kind, common):
     for lane in range(4):
         alone = planner.plan(world, place(x[lane]), seeds[lane : lane + 1])
         assert torch.equal(alone.actions[0], together.actions[lane])
-        assert torch.equal(planner.plan(world, place(x[lane]), seeds[lane : lane + 1], alone).actions[0], again.actions[lane])
+        assert torch.equal(
+            planner.plan(world, place(x[lane]), seeds[lane : lane + 1], alone).actions[0], again.actions[lane]
+        )
     assert not torch.equal(together.actions[0], planner.plan(world, place(-1), torch.tensor([8])).actions[0])
 
 
@@ -160,7 +162,9 @@ def test_more_lanes_than_are_imagined_at_once_get_the_same_plans(monkeypatch):
 @pytest.mark.parametrize("kind", [RandomShooting, Cem, Mppi])
 def test_a_warm_start_looks_around_the_last_plan_moved_up_by_one(kind):
     best, _ = QuadraticWorld.best(-1.0, 6)
-    last = Plan(torch.tensor(best, dtype=torch.float32)[None, :, None], torch.zeros(1), torch.ones(1).bool(), torch.ones(1))
+    last = Plan(
+        torch.tensor(best, dtype=torch.float32)[None, :, None], torch.zeros(1), torch.ones(1).bool(), torch.ones(1)
+    )
     options = {} if kind is RandomShooting else {"std": 1e-4}
     planner = kind(kind.config_class(horizon=6, num_candidates=40, **options))
     x = 0.9 * -1.0 + 0.5 * best[0]
@@ -189,7 +193,9 @@ def test_actions_keep_to_the_bounds_of_their_box():
 def test_the_sizes_of_planet_are_there_by_name():
     config = planet()
     assert (config.horizon, config.num_iterations, config.num_candidates, config.num_elites) == (12, 10, 1000, 100)
-    plan = Cem(CemConfig(horizon=3, num_candidates=50, num_futures=2)).plan(QuadraticWorld(), place(0), torch.tensor([0]))
+    plan = Cem(CemConfig(horizon=3, num_candidates=50, num_futures=2)).plan(
+        QuadraticWorld(), place(0), torch.tensor([0])
+    )
     assert plan.imagined.tolist() == [5 * 50 * 2 * 3]
 
 
