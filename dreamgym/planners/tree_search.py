@@ -140,7 +140,7 @@ class _Search:
         root = torch.full_like(self._lane, ROOT)
         visits, (_, worth) = self.trees.usable_visits(root), self.trees.children(root)
         total = self._of_lanes(visits).sum(1)
-        return total, self._of_lanes((visits * worth.nan_to_num(0.0))).sum(1) / total  # NaN where never tried
+        return total, self._of_lanes(visits * worth.nan_to_num(0.0)).sum(1) / total  # NaN where never tried
 
     def value(self) -> Tensor:
         """Return `[B]` the mean return from the roots on."""

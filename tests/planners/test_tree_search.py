@@ -1,16 +1,11 @@
 """Tree search: golden trees that were computed by hand, a slow reference, and worlds whose best action is known."""
 
 import math
-import re
 
-import numpy as np
 import pytest
 import torch
-from gymnasium import spaces
-from planning_worlds import PlaceState, QuadraticWorld, TableWorld, cliff, greedy_trap, place
+from planning_worlds import TableWorld, place
 
-from dreamgym.core.model import Transition
-from dreamgym.errors import InvalidArgument, UnsupportedSpace
 from dreamgym.planners.tree_search import TreeConfig, TreeSearch
 
 NAN = float("nan")
