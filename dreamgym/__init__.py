@@ -94,6 +94,12 @@ if "Dodge-v0" not in gym.registry:  # a reloaded module would make Gymnasium war
         max_episode_steps=300,
     )
     gym.register("CarRacing64-v0", entry_point="dreamgym.real.car_racing:make", max_episode_steps=250)
+    for maze in ("Dyna", "Blocking", "Shortcut"):
+        gym.register(
+            f"DynaMaze{maze.removeprefix('Dyna')}-v0",
+            entry_point="dreamgym.real.maze:MazeEnv",
+            kwargs={"maze": maze.lower()},
+        )
     gym.register(
         "DreamEnv-v0",
         entry_point="dreamgym.envs.env:DreamEnv",
@@ -102,6 +108,7 @@ if "Dodge-v0" not in gym.registry:  # a reloaded module would make Gymnasium war
 
 register_model("mlp_ensemble", "dreamgym.models.mlp_ensemble:MlpEnsemble")
 register_model("rssm", "dreamgym.models.rssm:Rssm")
+register_model("tabular", "dreamgym.models.tabular:Tabular")
 register_model("vae_mdn_rnn", "dreamgym.models.vae_mdn_rnn:VaeMdnRnn")
 register_wrapper("disagreement", "dreamgym.wrappers.disagreement:DisagreementPenalty")
 register_wrapper("temperature", "dreamgym.wrappers.temperature:Temperature")

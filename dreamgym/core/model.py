@@ -181,3 +181,17 @@ class StageHooks(Protocol):
 
         If no episode is held out, these are the transitions that the stage was trained on.
         """
+
+
+@runtime_checkable
+class OnePass(Protocol):
+    """What a world model that takes each transition in once, without an optimiser, has besides `WorldModel`.
+
+    `dreamgym.training.fit` shows it the data from first to last; an agent may hand it each transition as it happens.
+    """
+
+    def learn(self, batch: SequenceBatch) -> None:
+        """Take in the recorded transitions of a batch."""
+
+    def measure(self, batch: SequenceBatch) -> dict[str, Tensor]:
+        """Return named figures of how well each recorded transition of a batch is known, `[N]` each, for the card."""

@@ -25,10 +25,10 @@ def imagined_return(
     config: PlannerConfig,
     value_fn: ValueFn | None = None,
 ) -> Tensor:
-    """Return `[L]` what sequences of actions earn in the dream, each reward times the probability of living to see it.
+    """Return `[L]` what sequences of actions earn in the dream, each reward times the chance of living to see it.
 
-    It is the sum over an `Imagined` of `discount ** t * survival * reward`, without keeping its features. A rollout that
-    leaves the finite numbers has a return that is not finite: NaN if only its last state shows it.
+    It is the sum over an `Imagined` of `discount ** t * survival * reward`, without keeping its features. A rollout
+    that leaves the finite numbers has a return that is not finite: NaN if only its last state shows it.
 
     Args:
         model: what is imagined with.

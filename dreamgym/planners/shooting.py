@@ -26,7 +26,7 @@ class ShootingConfig(PlannerConfig):
     num_futures: int = 1
     """Imagined futures of each candidate, whose returns are averaged."""
     common_noise: bool = False
-    """Let all candidates of a round meet the same luck: their order is less noisy, but a plan may count on that luck."""
+    """Let all candidates of a round meet the same luck: their order is less noisy, but a plan may count on it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -153,8 +153,8 @@ def puct(
 ) -> Tensor:
     """Return `[L, A]` how promising each action is: what it is known to be worth, and how little that is known.
 
-    Worth is brought to [0, 1] by the least and the largest number among the node's value and its actions' worth, so that
-    the scale of the rewards does not matter; an action that was never tried counts as the least.
+    Worth is brought to [0, 1] by the least and the largest number among the node's value and its actions' worth, so
+    that the scale of the rewards does not matter; an action that was never tried counts as the least.
 
     Args:
         node_visits, node_value: `[L]`.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -47,17 +47,31 @@ def burst(points: int, outer: float, inner: float) -> Shape:
     return inside
 
 
-def paint(*layers: Layer) -> tuple[np.ndarray, np.ndarray]:
-    """Return the pixels of a sprite: `[P, 2]` offsets (row, column) from its centre and `[P, 3]` uint8 colours."""
-    side = 2 * _HALF + 1
+def blend(layers: Sequence[Layer], side: int, backdrop: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return shapes with smooth edges, one upon the other around the centre of a square of `side` pixels.
+
+    Args:
+        layers: the lowest first.
+        side: pixels.
+        backdrop: `[3]` or `[side, side, 3]`, what lies beneath.
+
+    Returns:
+        The picture, `[side, side, 3]` float, and how much of each pixel is covered, `[side, side]` in [0, 1].
+    """
     fine = (np.arange(side * _FINE) + 0.5) / _FINE - side / 2
     y, x = np.meshgrid(fine, fine, indexing="ij")
-    picture = np.broadcast_to(_BACKDROP, (side, side, 3))
+    picture = np.broadcast_to(backdrop, (side, side, 3))
     covered = np.zeros((side, side))
     for shape, colour in layers:
         alpha = shape(x, y).reshape(side, _FINE, side, _FINE).mean(axis=(1, 3))
         picture = picture + alpha[..., None] * (np.array(colour) - picture)
         covered = np.maximum(covered, alpha)
+    return picture, covered
+
+
+def paint(*layers: Layer) -> tuple[np.ndarray, np.ndarray]:
+    """Return the pixels of a sprite: `[P, 2]` offsets (row, column) from its centre and `[P, 3]` uint8 colours."""
+    picture, covered = blend(layers, 2 * _HALF + 1, _BACKDROP)
     rows, columns = np.nonzero(covered >= 0.3)
     offsets = np.stack([rows - _HALF, columns - _HALF], axis=1)
     return offsets, np.rint(picture[rows, columns]).astype(np.uint8)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from dreamgym.core.codec import encode_action, encode_obs
-from dreamgym.core.model import StageConfig, StageHooks, Trainable, WorldModel
+from dreamgym.core.model import OnePass, StageConfig, StageHooks, Trainable, WorldModel
 from dreamgym.core.spaces import is_image
 from dreamgym.core.strips import strip
 from dreamgym.data.episodes import Dataset
@@ -26,6 +26,7 @@ from dreamgym.errors import InvalidArgument, InvalidDataset, InvalidModel, NotDe
 from dreamgym.training.checkpoints import Checkpoint, newest_checkpoint, prune_checkpoints, write_checkpoint
 from dreamgym.training.identity import check_identity, complete
 from dreamgym.training.log import SilentLog, StageLog
+from dreamgym.training.one_pass import learn_in_one_pass
 from dreamgym.training.ranks import Ranks, join
 from dreamgym.training.stage import StageTrainer, Sums
 
@@ -100,7 +101,8 @@ def fit(
     resumed on another number of them; a family of your own draws and averages through `dreamgym.core.share` for that.
 
     Args:
-        model: a `WorldModel` and `nn.Module` that is `Trainable`; it is trained in place.
+        model: a `WorldModel` and `nn.Module` that is `Trainable`; it is trained in place. One that learns in a single
+            pass over the data (`core.model.OnePass`) is shown them once, and leaves nothing in `out`.
         dataset: episodes of the model's spaces.
         out: holds `checkpoints/`, `logs/` and `strips/`.
         stages: replaces the model's own settings of the stages that it names.
@@ -120,6 +122,9 @@ def fit(
     config = config or TrainConfig()
     _check_config(config)
     _check(model, dataset)
+    if isinstance(model, OnePass):
+        known = learn_in_one_pass(model, *dataset.split(config.holdout))
+        return FitResult(model.eval(), validation={"one pass": known}, seconds=time.perf_counter() - begin)
     selected, stages = _select(model, only), _merge(model, stages)
     device = choose_device(config.device)
     num_threads = torch.get_num_threads()
@@ -312,7 +317,8 @@ class _Run:
 
 
 def _check(model: Any, dataset: Dataset) -> None:
-    if not (isinstance(model, WorldModel) and isinstance(model, nn.Module) and isinstance(model, Trainable)):
+    learns = isinstance(model, Trainable | OnePass)
+    if not (isinstance(model, WorldModel) and isinstance(model, nn.Module) and learns):
         raise InvalidModel(
             f"{type(model).__name__} cannot be trained; expected a WorldModel and torch.nn.Module with "
             "stages, stage_parameters, stage_inputs and loss (dreamgym.core.model.Trainable)."
