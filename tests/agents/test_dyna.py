@@ -15,7 +15,9 @@ from dreamgym.models.tabular import Config, Tabular
 
 
 def agent(states=5, actions=2, seed=0, **config):
-    return Dyna(Tabular(Config(decay=0.0), spaces.Discrete(states), spaces.Discrete(actions)), DynaConfig(**config), seed)
+    return Dyna(
+        Tabular(Config(decay=0.0), spaces.Discrete(states), spaces.Discrete(actions)), DynaConfig(**config), seed
+    )
 
 
 def walk(dyna):
