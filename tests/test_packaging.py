@@ -21,7 +21,7 @@ from packaging.requirements import Requirement
 import dreamgym
 from dreamgym import doctor
 from dreamgym.errors import MissingExtra
-from dreamgym.registry import BRIDGES, MODELS, WRAPPERS
+from dreamgym.registry import BRIDGES, MODELS, PLANNERS, WRAPPERS
 
 ROOT = Path(__file__).parents[1]
 CONFIG = configparser.ConfigParser()
@@ -138,11 +138,11 @@ def test_type_checkers_see_what_users_import():
     )
     seen = {alias.name: node.module for node in block.body for alias in node.names}
     assert seen == dreamgym._LAZY
-    eager = {"register_bridge", "register_dream", "register_model", "register_wrapper"}
+    eager = {"register_bridge", "register_dream", "register_model", "register_planner", "register_wrapper"}
     assert set(dreamgym.__all__) == set(seen) | eager
 
 
-@pytest.mark.parametrize("registry", [MODELS, WRAPPERS, BRIDGES], ids=lambda registry: registry.kind)
+@pytest.mark.parametrize("registry", [MODELS, WRAPPERS, BRIDGES, PLANNERS], ids=lambda registry: registry.kind)
 def test_every_registered_name_loads(registry):
     for name in registry:
         try:
