@@ -5,10 +5,10 @@
 
 Two minutes for Pendulum on one core, half an hour for Hopper. Started again, it goes on where it was stopped. As D4RL
 does (Fu et al. 2020), SAC learns in the real env: `random` are random actions, `medium` is what a policy does that got
-some of the way to SAC's best, with its exploration noise, and `replay` is all that SAC saw until that policy. The best
-policy's return and that of random actions, which normalised scores are taken from, are measured on fresh episodes and
-kept as Minari's `ref_max_score` and `ref_min_score`. Minari's own folder is used if MINARI_DATASETS_PATH is set,
-else the folder `minari` in --out.
+some of the way to SAC's best, with its exploration noise, and `replay` is all that SAC saw until that policy, or for as
+long as the recipe says. The returns of the best policy and of random actions, which normalised scores are taken from,
+are measured on fresh episodes and kept as Minari's `ref_max_score` and `ref_min_score`. Minari's own folder is used if
+MINARI_DATASETS_PATH is set, else the folder `minari` in --out.
 """
 
 from __future__ import annotations
@@ -50,12 +50,18 @@ class Recipe:
     """Real steps between two kept policies."""
     recorded: int
     """Steps of the random and of the medium dataset."""
+    replayed: int | None = None
+    """Real steps of SAC in the replay dataset; None is until the medium policy, as D4RL has it."""
     sac: dict[str, Any] = field(default_factory=dict)
 
 
 RECIPES = {  # after the RL Baselines3 Zoo, but for the widths and the number of steps
     "Pendulum-v1": Recipe(
-        steps=10_000, every=200, recorded=10_000, sac={"learning_rate": 1e-3, "policy_kwargs": {"net_arch": [64, 64]}}
+        steps=10_000,
+        every=200,
+        recorded=10_000,
+        replayed=5000,  # it is learned within three episodes: until the medium policy there is hardly a good one
+        sac={"learning_rate": 1e-3, "policy_kwargs": {"net_arch": [64, 64]}},
     ),
     "Hopper-v5": Recipe(
         steps=150_000,
@@ -147,9 +153,9 @@ def mean_return(env: gym.Env[Any, Any], driver: Driver, seed: int, episodes: int
 def choose(env: gym.Env[Any, Any], policies: list[Path]) -> dict[str, Any]:
     """Return the medium and the best policy, and the reference returns.
 
-    Policies are chosen by five episodes each; the references are the means of 100 others.
+    Policies are chosen by ten episodes each; the references are the means of 100 others.
     """
-    scores = [mean_return(env, SacDriver(path, True), CHOICE_SEED, 5) for path in policies]
+    scores = [mean_return(env, SacDriver(path, True), CHOICE_SEED, 10) for path in policies]
     low = mean_return(env, RandomDriver(), REFERENCE_SEED, 100)
     best = int(np.argmax(scores))
     share = (np.array(scores[: best + 1]) - low) / (scores[best] - low)
@@ -193,7 +199,8 @@ def record(options: Options, kind: str, folder: Path, references: dict[str, Any]
         sac.load_replay_buffer(_experience(newest))
         kept = set(Dataset(out).keys) if any(out.glob("shard-*/index.jsonl")) else set()
         with DatasetWriter(out, options.env, env.observation_space, env.action_space) as writer:
-            for episode in replayed(env, sac, int(medium.stem.rpartition("-")[2])):
+            until = RECIPES[options.env].replayed or int(medium.stem.rpartition("-")[2])
+            for episode in replayed(env, sac, until):
                 key = f"{episode.meta['step']:010d}"
                 if key not in kept:
                     writer.add(episode, key=key)
