@@ -64,7 +64,7 @@ RECIPES = {
         world_width=64,
         world_steps=3000,
         horizon=20,
-        updates=6000,
+        updates=4000,
         weights=(3.0, 30.0, 300.0),
         sac={"learning_rate": 1e-3, "policy_kwargs": {"net_arch": [64, 64]}},
     ),
@@ -125,7 +125,8 @@ class Comparison:
         if not (folder / "card.toml").exists():
             data = f"minari:{dataset_id(self.options.env, kind)}"
             train([
-                "--data", data, "--out", str(folder), "--model", "mlp_ensemble", "--model.hidden-dim", str(self.recipe.world_width),
+                "--data", data, "--out", str(folder), "--model", "mlp_ensemble",
+                "--model.hidden-dim", str(self.recipe.world_width),
                 "--model.termination", self.recipe.termination, "--ensemble.steps", str(self.recipe.world_steps),
                 "--seed", str(seed), "--no-tensorboard",
             ])  # fmt: skip
