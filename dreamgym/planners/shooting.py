@@ -189,4 +189,6 @@ class Mppi(_Refined):
 
     def _refit(self, proposal: Proposal, actions: Tensor, weight: Tensor) -> Proposal:
         fitted = proposal.refit(actions, weight)
-        return replace(fitted, std=proposal.std) if isinstance(proposal, Gaussian) else fitted  # type: ignore[call-arg]
+        if isinstance(fitted, Gaussian) and isinstance(proposal, Gaussian):
+            return replace(fitted, std=proposal.std)
+        return fitted
