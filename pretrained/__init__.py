@@ -22,7 +22,7 @@ register_dream(
 )
 register_dream(
     "DreamCartPole-v0",
-    variants={"rssm": _HERE / "cart_pole_rssm"},
+    variants={"mlp_ensemble": _HERE / "cart_pole_mlp_ensemble", "rssm": _HERE / "cart_pole_rssm"},
     real="CartPole-v1",
     max_episode_steps=500,
 )

@@ -19,6 +19,7 @@ from dreamgym.core.starts import make_start_bank
 from dreamgym.data.collect import summarize
 from dreamgym.data.drivers import is_function
 from dreamgym.data.episodes import Dataset
+from dreamgym.data.minari import PREFIX, find_data
 from dreamgym.errors import InvalidArgument, UnknownName
 from dreamgym.hub import LoadedDream, build_model, family_of, load, save_dream
 from dreamgym.registry import MODELS
@@ -36,8 +37,8 @@ class TrainOptions:
     Killed at any moment, it goes on from its last checkpoint when the same command is given again.
     """
 
-    data: tuple[Path, ...]
-    """Folders that `dreamgym collect` wrote."""
+    data: Annotated[tuple[str, ...], tyro.conf.arg(metavar="DATA")]
+    """Folders that `dreamgym collect` wrote, or local Minari datasets as minari:ID."""
     out: Path
     """Folder of the dream; checkpoints, logs and pictures go to its folder `training`."""
     family: Annotated[str, tyro.conf.arg(name="model")] = "vae_mdn_rnn"
@@ -64,7 +65,8 @@ class TrainOptions:
 def train(arguments: Sequence[str]) -> int:
     """Train a world model on recorded experience and save it as a dream."""
     options = parse(arguments)
-    dataset, run = Dataset(options.data), options.run
+    dataset = Dataset([find_data(name, options.out / TRAINING / "minari") for name in options.data])
+    run = options.run
     torch.manual_seed(run.seed)
     model = build_model(options.family, asdict(options.config), dataset.observation_space, dataset.action_space)
     if options.source is not None:
@@ -87,7 +89,7 @@ def train(arguments: Sequence[str]) -> int:
         **_twin(dataset, options),
         "command": shlex.join(["dreamgym", "train", *arguments]),
         "versions": {"dreamgym": dreamgym.__version__, "torch": str(torch.__version__)},
-        "data": {"env": dataset.env_id, **summarize(dataset)},
+        "data": {"env": dataset.env_id, **_minari_ids(options.data), **summarize(dataset)},
         "training": figures,
     }
     folder = save_dream(options.out, model, bank, card)
@@ -155,6 +157,12 @@ def _load_weights(model: Any, dream: LoadedDream) -> None:
         raise InvalidArgument(
             f"the weights of {dream.name} do not fit other sizes; leave the --model options out. {error}"
         ) from error
+
+
+def _minari_ids(data: Sequence[str]) -> dict[str, list[str]]:
+    """Return what the card says of Minari datasets."""
+    ids = [name.removeprefix(PREFIX) for name in data if name.startswith(PREFIX)]
+    return {"minari": ids} if ids else {}
 
 
 def _twin(dataset: Dataset, options: TrainOptions) -> dict[str, Any]:

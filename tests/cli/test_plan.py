@@ -46,7 +46,9 @@ def test_people_get_a_table_and_the_pace(capsys):
 
 def test_wrappers_reach_the_planner(capsys):
     plain, wrapped = (
-        json.loads(run(capsys, "DreamCartPole-v0", *FAST, "--episodes", 2, *wrap, "--json")[1])["real"]["returns"]
+        json.loads(run(capsys, "DreamCartPole-v0", "--variant", "rssm", *FAST, "--episodes", 2, *wrap, "--json")[1])[
+            "real"
+        ]["returns"]
         for wrap in ([], ["--wrap", "temperature:temperature=3.0"])
     )
     assert plain != wrapped

@@ -8,8 +8,8 @@ from data.toy import ACTION, OBS, make_episode, write
 from gymnasium import spaces
 
 from dreamgym.data import Dataset, DatasetWriter, Episode
-from dreamgym.data.minari import from_minari, to_minari
-from dreamgym.errors import InvalidDataset, MissingExtra
+from dreamgym.data.minari import find_data, from_minari, to_minari
+from dreamgym.errors import InvalidDataset, MissingExtra, UnsupportedSpace
 
 
 @pytest.fixture
@@ -75,6 +75,71 @@ def test_an_unknown_id_is_refused(tmp_path, minari):
     with pytest.raises(InvalidDataset, match="no local dataset 'toy/nope-v0'; download it"):
         from_minari("toy/nope-v0", tmp_path / "copy")
     assert not (tmp_path / "copy").exists()
+
+
+def dataset_of(minari, dataset_id, action_space=ACTION, rewards=(1.0, 2.0), **metadata):
+    """Write a Minari dataset with float64 observations, as MuJoCo's envs have them."""
+    buffer = minari.data_collector.EpisodeBuffer(
+        observations=np.arange(3.0)[:, None] / 3,
+        actions=np.stack([action_space.sample() for _ in range(2)]),
+        rewards=np.array(rewards),
+        terminations=np.zeros(2, bool),
+        truncations=np.array([False, True]),
+    )
+    space = spaces.Box(-np.inf, np.inf, (1,), np.float64)
+    minari.create_dataset_from_buffers(
+        dataset_id, [buffer], observation_space=space, action_space=action_space,
+        author="a", author_email="b", code_permalink="c", algorithm_name="d", description="e",
+        **{"eval_env": "CartPole-v1", **metadata},
+    )  # fmt: skip
+
+
+def test_observations_keep_their_precision(tmp_path, minari):
+    dataset_of(minari, "toy/double-v0", env="CartPole-v1")
+    dataset = from_minari("toy/double-v0", tmp_path / "copy")
+    np.testing.assert_array_equal(dataset[0].obs, np.arange(3.0)[:, None] / 3)
+    assert (dataset[0].obs.dtype, dataset.env_id) == (np.float64, "CartPole-v1")
+
+
+def test_a_named_dataset_is_copied_once_and_a_folder_stays_what_it_is(tmp_path, minari):
+    to_minari(write(tmp_path / "data", 5, 3), "toy/test-v0")
+    folder = find_data("minari:toy/test-v0", tmp_path / "copies")
+    before = sorted(folder.rglob("*"))
+    assert_equal(Dataset(folder), Dataset(tmp_path / "data"))
+    assert find_data("minari:toy/test-v0", tmp_path / "copies") == folder
+    assert sorted(folder.rglob("*")) == before
+    assert [path.name for path in (tmp_path / "copies").iterdir()] == ["toy"]  # nothing unfinished stays
+    assert find_data(str(tmp_path / "data"), tmp_path / "copies") == tmp_path / "data"
+
+
+def test_a_copy_of_another_dataset_with_the_same_id_is_made_anew(tmp_path, minari):
+    to_minari(write(tmp_path / "data", 5, 3), "toy/test-v0")
+    find_data("minari:toy/test-v0", tmp_path / "copies")
+    minari.delete_dataset("toy/test-v0")
+    to_minari(write(tmp_path / "other", 4), "toy/test-v0")
+    assert Dataset(find_data("minari:toy/test-v0", tmp_path / "copies")).lengths.tolist() == [4]
+
+
+def test_a_dataset_without_rewards_is_refused(tmp_path, minari):
+    import h5py
+
+    dataset_of(minari, "toy/nan-v0", rewards=(np.nan, np.nan), env="CartPole-v1")
+    dataset_of(minari, "toy/none-v0", env="CartPole-v1")
+    with h5py.File(tmp_path / "minari" / "toy/none-v0/data/main_data.hdf5", "a") as file:
+        del file["episode_0/rewards"]
+    for name in ("nan", "none"):
+        message = f"dataset 'toy/{name}-v0' has no rewards in episode 0; a dream needs the reward of each action"
+        with pytest.raises(InvalidDataset, match=message):
+            find_data(f"minari:toy/{name}-v0", tmp_path / "copies")
+    assert not list((tmp_path / "copies").iterdir())
+
+
+def test_unsupported_spaces_are_refused_by_name(tmp_path, minari):
+    dataset_of(minari, "toy/multi-v0", action_space=spaces.MultiDiscrete([2, 3]), env="CartPole-v1")
+    message = r"'toy/multi-v0' cannot be read: action is a MultiDiscrete\(\[2 3\]\); only Box and Discrete"
+    with pytest.raises(UnsupportedSpace, match=message):
+        find_data("minari:toy/multi-v0", tmp_path / "copies")
+    assert not (tmp_path / "copies").exists()
 
 
 def test_without_minari_the_extra_is_named(tmp_path, monkeypatch):

@@ -35,7 +35,7 @@ class Leaning:
 
 @pytest.fixture(scope="module")
 def dream():
-    return load("DreamCartPole-v0")
+    return load("DreamCartPole-v0", "rssm")  # whose state says more than an observation
 
 
 def test_episodes_are_the_same_however_many_are_played_at_once(dream):

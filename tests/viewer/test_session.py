@@ -361,9 +361,9 @@ def test_another_variant_is_dreamed_from_the_beginning():
     steps(session, 3)
     session.restore()
     assert "no moment" in session.message
-    cart = Session(CART)
-    cart.change_variant()
-    assert cart.message == "DreamCartPole-v0 has one variant"
+    pendulum = Session("DreamPendulum-v0")
+    pendulum.change_variant()
+    assert pendulum.message == "DreamPendulum-v0 has one variant"
 
 
 def test_what_cannot_be_played_is_refused():
