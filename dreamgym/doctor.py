@@ -23,6 +23,7 @@ EXTRAS = {  # extra -> what it installs, by import name
     "es": ("cma",),
     "evotorch": ("evotorch",),
     "minari": ("minari", "h5py"),
+    "mujoco": ("mujoco",),
     "plots": ("matplotlib",),
     "ray": ("ray",),
     "rl_games": ("rl_games",),
