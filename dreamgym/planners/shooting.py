@@ -56,7 +56,7 @@ class MppiConfig(ShootingConfig):
 
     num_iterations: int = 1
     """Rounds."""
-    std: float = 0.5
+    std: float = 1.0
     """Standard deviation of a Box action in every round, in half ranges."""
     softness: float = 1.0
     """Lambda, env units: a return that is this much lower counts e times less."""
@@ -191,4 +191,6 @@ class Mppi(_Refined):
 
     def _refit(self, proposal: Proposal, actions: Tensor, weight: Tensor) -> Proposal:
         fitted = proposal.refit(actions, weight)
-        return replace(fitted, std=proposal.std) if isinstance(proposal, Gaussian) else fitted  # type: ignore[call-arg]
+        if isinstance(proposal, Gaussian) and isinstance(fitted, Gaussian):
+            return replace(fitted, std=proposal.std)
+        return fitted
