@@ -70,7 +70,7 @@ def observe_real(
     encoded = (
         torch.zeros(lanes, action_dim(model.action_space))
         if action is None
-        else encode_action(model.action_space, np.stack(action))
+        else encode_action(model.action_space, np.asarray(action))
     )
     return model.observe(
         state,

@@ -42,7 +42,7 @@ MAZES = {
 }
 
 
-class MazeEnv(gym.Env[np.integer, np.integer]):
+class MazeEnv(gym.Env[Any, Any]):
     """Find the way to the goal; in two of the mazes the way changes.
 
     **Observation**: the field, counted row by row from the upper left, one of 54. **Actions**: 0 up, 1 right, 2 down,

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -124,7 +124,8 @@ def fit(
     _check(model, dataset)
     if isinstance(model, OnePass):
         known = learn_in_one_pass(model, *dataset.split(config.holdout))
-        return FitResult(model.eval(), validation={"one pass": known}, seconds=time.perf_counter() - begin)
+        cast(nn.Module, model).eval()
+        return FitResult(model, validation={"one pass": known}, seconds=time.perf_counter() - begin)
     selected, stages = _select(model, only), _merge(model, stages)
     device = choose_device(config.device)
     num_threads = torch.get_num_threads()
