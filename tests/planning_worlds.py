@@ -95,7 +95,7 @@ class TableWorld(_PlaceWorld):
         self, state: PlaceState, action: Tensor, noise: Tensor | None = None, temperature: float = 1.0
     ) -> Transition[PlaceState]:
         row = state.x.long(), action.argmax(1)
-        reward = self.reward[row] + (0.0 if noise is None else self.std * noise[:, 0])
+        reward = self.reward[row] + (self.std * noise[:, 0] if self.std and noise is not None else 0.0)
         return Transition(PlaceState(self.after[row].float()), reward, self.termination[row].clone())
 
     def features(self, state: PlaceState) -> Tensor:

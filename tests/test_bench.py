@@ -13,6 +13,7 @@ from gymnasium import spaces
 from oracle import counting_dream
 
 from dreamgym.bench.learning import imagined_speed, random_batch, training_speed
+from dreamgym.bench.planning import planning_speed, print_planning
 from dreamgym.bench.report import aims, print_bench
 from dreamgym.bench.speed import bench, measure, step_products, untrained
 from dreamgym.bench.steady import drift, memory_by_lanes, memory_by_steps
@@ -23,9 +24,10 @@ from dreamgym.core.tree import named_leaves, to_device
 from dreamgym.envs.simulator import Simulator
 from dreamgym.envs.vector_env import DreamVectorEnv
 from dreamgym.errors import InvalidArgument
-from dreamgym.hub import LoadedDream, save_dream
+from dreamgym.hub import LoadedDream, load, save_dream
 from dreamgym.models.rssm import Config, Rssm
 from dreamgym.models.vae_mdn_rnn import VaeMdnRnn
+from dreamgym.planners.shooting import CemConfig
 
 EVERYTHING = {"limit", "eager", "step", "simulator", "torch", "numpy", "sb3", "pixels", "real"}
 
@@ -179,6 +181,23 @@ def test_a_folder_is_measured_like_any_dream_and_its_training_is_printed(recurre
     printed = capsys.readouterr().out
     assert f"bf16 {figures['training'][0]['frames_per_second']['bf16']:,.0f}" in printed
     assert f"256 rollouts of 15 steps: {figures['imagined']['steps_per_second']:,.0f}" in printed
+
+
+def test_plans_are_timed_for_several_envs_at_once(capsys):
+    config = CemConfig(horizon=2, num_candidates=4, num_elites=2, num_iterations=3)
+    found = planning_speed(load("DreamCartPole-v0"), 0.001, envs=(1, 3), config=config)
+    for row, envs in zip(found["rows"], (1, 3), strict=True):
+        assert row["envs"] == envs
+        assert row["milliseconds_each"] == pytest.approx(row["milliseconds"] / envs)
+        assert row["imagined_steps_per_second"] == pytest.approx(envs * 24 / row["milliseconds"] * 1e3)
+        assert row["of_real"] > 0
+    print_planning({**found, "aim_milliseconds": 1e9})
+    printed = capsys.readouterr().out
+    assert "CEM, 3 rounds of 4 candidates, 2 steps ahead" in printed
+    assert "aim: 1000000000 ms for one env" in printed
+    assert printed.rstrip().endswith("met")
+    print_planning({**found, "aim_milliseconds": 1e-9})
+    assert capsys.readouterr().out.rstrip().endswith("missed")
 
 
 def test_another_family_has_aims_of_its_own(figures):

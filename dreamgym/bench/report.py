@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from dreamgym.bench.planning import print_planning
 from dreamgym.cli.output import print_table
 
 TITLES = {
@@ -103,6 +104,8 @@ def print_bench(figures: dict[str, Any]) -> None:
     if imagined := figures.get("imagined"):
         size = f"{imagined['lanes']} rollouts of {imagined['horizon']} steps"
         print(f"\nimagined steps a second with gradients, {size}: {imagined['steps_per_second']:,.0f}")
+    if "planning" in figures:
+        print_planning(figures["planning"])
     if "drift" in figures:
         print("\nmean absolute difference from float32, and that of two dreams with different noise")
         keys = ("features", "unrelated_features", "reward", "unrelated_reward")

@@ -64,7 +64,7 @@ def bench(
         raise InvalidArgument(f"seconds is {seconds}; expected more than 0.")
     loaded = open_benched(dream, variant, device)
     with ExitStack() as stack, torch.no_grad(), one_thread():
-        real = _real(loaded, stack)
+        real = real_step(loaded, stack)
         rows = [_row(loaded, count, seconds, device, precision, real) for count in lanes]
     return {
         "dream": loaded.name,
@@ -133,17 +133,19 @@ class _Products(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def measure(calls: Mapping[str, Callable[[], object]], seconds: float, device: str = "cpu") -> dict[str, float]:
+def measure(
+    calls: Mapping[str, Callable[[], object]], seconds: float, device: str = "cpu", rounds: int = ROUNDS
+) -> dict[str, float]:
     """Return the median time of one call of each, in seconds, measured in turns, so that noise hits all alike."""
     clock = clock_of(device)
     repeats = dict.fromkeys(calls, 1)
     for name, call in calls.items():
         call()  # caches fill
-        while (taken := _time(call, repeats[name], clock)) < seconds / ROUNDS / 4:
+        while (taken := _time(call, repeats[name], clock)) < seconds / rounds / 4:
             repeats[name] *= 2
-        repeats[name] = max(1, round(repeats[name] * seconds / ROUNDS / taken))
+        repeats[name] = max(1, round(repeats[name] * seconds / rounds / taken))
     times: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for name, call in calls.items():
             times[name].append(_time(call, repeats[name], clock) / repeats[name])
     return {name: statistics.median(taken) for name, taken in times.items()}
@@ -230,7 +232,7 @@ def sample_actions(model: WorldModel[Any], lanes: int) -> np.ndarray:
     return np.stack([space.sample() for _ in range(lanes)])
 
 
-def _real(dream: LoadedDream, stack: ExitStack) -> Callable[[], object] | None:
+def real_step(dream: LoadedDream, stack: ExitStack) -> Callable[[], object] | None:
     """Return a call that steps the real twin once at random; None where there is none, or none on this machine."""
     if "real" not in dream.card:
         return None

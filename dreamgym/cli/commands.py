@@ -213,6 +213,7 @@ def bench(
     precision: Literal["fp32", "bf16"] = "fp32",
     memory: bool = False,
     training: bool = False,
+    planning: bool = False,
     json: bool = False,
 ) -> int:
     """Measure how fast a dream steps, beside the limit of its arithmetic and beside the real environment.
@@ -229,12 +230,13 @@ def bench(
         precision: bf16 also measures the step in bfloat16 and how far it drifts from float32 over 100 steps.
         memory: also show that memory grows with lanes alone, and time and memory not with the length of a run.
         training: also measure how fast the model is trained, and rollouts of 15 steps with gradients for an agent.
+        planning: also measure how long CEM plans for 1, 16 and 256 envs at once; takes minutes.
         json: print JSON.
     """
     from dreamgym.bench.report import print_bench
     from dreamgym.bench.run import run as run_bench
 
-    figures = run_bench(dream, variant, lanes, seconds, device, precision, memory, training)
+    figures = run_bench(dream, variant, lanes, seconds, device, precision, memory, training, planning)
     print_json(figures) if json else print_bench(figures)
     return 0
 

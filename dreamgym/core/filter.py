@@ -50,7 +50,7 @@ def observe_real(
     model: WorldModel[S],
     state: S | None,
     obs: Sequence[Any],
-    action: Sequence[Any] | np.ndarray | None = None,
+    action: Any = None,
     noise: Tensor | None = None,
 ) -> S:
     """Return the posterior of `B` real episodes, its mean unless noise is given; it draws no random numbers.
@@ -59,7 +59,7 @@ def observe_real(
         model: the world model.
         state: the posterior before; None begins with an empty memory.
         obs: what each of the `B` envs shows, in env units.
-        action: the actions in env units that led there; None opens the episodes.
+        action: `B` actions in env units that led there; None opens the episodes.
         noise: `[B, noise_dim]` standard normal; zeros, the posterior's mean, if None.
     """
     lanes = len(obs)

@@ -25,7 +25,7 @@ from dreamgym.planners.planner import (
     idle_actions,
 )
 from dreamgym.planners.proposal import definite, numbers_each, uniform_actions
-from dreamgym.planners.rollout import candidate_returns
+from dreamgym.planners.rollout import Luck, candidate_returns
 
 _WARM_LOGIT = 2.0  # of what the last plan would do: 0.88 of the probability where there are two actions
 
@@ -87,11 +87,13 @@ class GradientAscent(Planner):
         climbed = _climber(space, self._first(space, seed, before))
         best = fallback[:, None].repeat(1, config.num_candidates, 1, 1)  # [B, N, H, A]
         value = torch.full(best.shape[:2], -torch.inf, device=seed.device)  # [B, N]
+        luck = Luck(model, seed, config)
+        rows = [luck.next() for _ in range(config.horizon)]
         optimizer = torch.optim.Adam([climbed.where], lr=config.learning_rate)
         for i in range(config.num_iterations + 1):
             with torch.enable_grad():
                 actions = climbed.actions()
-                returns = candidate_returns(model, state, actions, seed, 0, config, self.value_fn)
+                returns = candidate_returns(model, state, actions, rows.__getitem__, config, self.value_fn)
             better = returns.isfinite() & (returns > value)
             best = torch.where(better[:, :, None, None], actions.detach(), best)
             value = torch.where(better, returns.detach(), value)

@@ -54,12 +54,34 @@ def imagined_return(
     return torch.where(finite_lanes(state), total, torch.nan)
 
 
+class Luck:
+    """The noise of imagined futures, step after step; what a lane meets depends on its own seed alone.
+
+    Args:
+        model: what is imagined with.
+        seed: `[B]` int64.
+        config: `num_candidates` and `num_futures` of each; with `common_noise` all candidates of a lane meet the same.
+    """
+
+    def __init__(self, model: WorldModel[Any], seed: Tensor, config: Any) -> None:
+        self._each = config.num_candidates * config.num_futures
+        self._drawn = config.num_futures if config.common_noise else self._each
+        self._seed, self._count, self._dim = seed, torch.zeros_like(seed), model.noise_dim
+        self._blocks = noise.Blocks()
+
+    def next(self) -> Tensor:
+        """Return the noise `[B * N * P, noise_dim]` of one more step."""
+        numbers = self._blocks.normal(self._seed, noise.IMAGINED, self._count, self._drawn * self._dim)
+        self._count = self._blocks.advance(self._seed, self._count)
+        numbers = numbers.reshape(len(self._seed), 1, self._drawn, self._dim)
+        return numbers.expand(-1, self._each // self._drawn, -1, -1).reshape(len(self._seed) * self._each, self._dim)
+
+
 def candidate_returns(
     model: WorldModel[Any],
     state: Any,
     actions: Tensor,
-    seed: Tensor,
-    round_: int,
+    noise_fn: NoiseFn,
     config: Any,
     value_fn: ValueFn | None = None,
 ) -> Tensor:
@@ -69,23 +91,12 @@ def candidate_returns(
         model: what is imagined with.
         state: `B` lanes.
         actions: `[B, N, H, A]` model units.
-        seed: `[B]` int64; a lane's futures depend on its own alone.
-        round_: the number of this set of candidates; each has futures of its own.
-        config: `num_futures` of each candidate; with `common_noise` these are the same for all candidates of a lane.
+        noise_fn: the noise of each step, of P futures of each candidate.
+        config: P is its `num_futures`.
         value_fn: what is still to be earned after the last step.
     """
-    lanes, candidates, horizon, _ = actions.shape
-    futures = config.num_futures
-    each = candidates * futures
-    rows = torch.arange(lanes, device=seed.device).repeat_interleave(each)  # [B*N*P]
-    spread = actions.repeat_interleave(futures, 1).flatten(0, 1)  # [B*N*P, H, A]
-
-    def draw(t: int) -> Tensor:
-        count = torch.full_like(seed, round_ * horizon + t)
-        drawn = futures if config.common_noise else each
-        numbers = noise.normal(seed, noise.IMAGINED, count, drawn * model.noise_dim)
-        numbers = numbers.view(lanes, -1, drawn, model.noise_dim).expand(-1, each // drawn, -1, -1)
-        return numbers.reshape(lanes * each, model.noise_dim)
-
-    returns = imagined_return(model, gather(state, rows), spread.unbind(1), draw, config, value_fn)
-    return returns.view(lanes, candidates, futures).mean(2)
+    lanes, candidates = actions.shape[:2]
+    rows = torch.arange(lanes, device=actions.device).repeat_interleave(candidates * config.num_futures)  # [B*N*P]
+    spread = actions.repeat_interleave(config.num_futures, 1).flatten(0, 1)  # [B*N*P, H, A]
+    returns = imagined_return(model, gather(state, rows), spread.unbind(1), noise_fn, config, value_fn)
+    return returns.view(lanes, candidates, -1).mean(2)

@@ -14,7 +14,7 @@ from dreamgym.core.model import WorldModel
 from dreamgym.errors import InvalidArgument
 from dreamgym.planners.planner import Plan, Planner, PlannerConfig, ValueFn, check_counts, check_positive, idle_actions
 from dreamgym.planners.proposal import Gaussian, Proposal, definite, first_proposal, numbers_each, uniform_actions
-from dreamgym.planners.rollout import candidate_returns
+from dreamgym.planners.rollout import Luck, candidate_returns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ class MppiConfig(ShootingConfig):
 
     num_iterations: int = 1
     """Rounds."""
-    std: float = 0.5
+    std: float = 1.0
     """Standard deviation of a Box action in every round, in half ranges."""
     softness: float = 1.0
     """Lambda, env units: a return that is this much lower counts e times less."""
@@ -100,7 +100,8 @@ class RandomShooting(_Shooting):
         fallback = definite(space, idle if before is None else before)
         if before is not None:
             actions[:, 0] = fallback
-        returns = candidate_returns(model, state, actions, seed, 0, config, self.value_fn)  # [B, N]
+        luck = Luck(model, seed, config)
+        returns = candidate_returns(model, state, actions, lambda t: luck.next(), config, self.value_fn)  # [B, N]
         usable = returns.isfinite()
         best = returns.masked_fill(~usable, -torch.inf).argmax(1)
         lane, finite = torch.arange(len(seed), device=seed.device), usable.any(1)
@@ -133,13 +134,14 @@ class _Refined(_Shooting):
         proposal = first_proposal(
             model.action_space, seed, config.horizon, before, config.std, config.trust, config.smoothing
         )
+        luck = Luck(model, seed, config)
         finite = torch.zeros_like(seed, dtype=torch.bool)
         value = torch.full(seed.shape, torch.nan, device=seed.device)
         for i in range(config.num_iterations):
             actions = proposal.sample(self._numbers(model, seed, i))  # [B, N, H, A]
             if i > 0 or before is not None:
                 actions[:, 0] = proposal.mode  # what is believed to be best is tried, too
-            returns = candidate_returns(model, state, actions, seed, i, config, self.value_fn)  # [B, N]
+            returns = candidate_returns(model, state, actions, lambda t: luck.next(), config, self.value_fn)  # [B, N]
             usable = returns.isfinite()
             weight = self._weight(returns.masked_fill(~usable, -torch.inf)) * usable
             proposal = self._refit(proposal, actions, weight)
@@ -189,6 +191,6 @@ class Mppi(_Refined):
 
     def _refit(self, proposal: Proposal, actions: Tensor, weight: Tensor) -> Proposal:
         fitted = proposal.refit(actions, weight)
-        if isinstance(fitted, Gaussian) and isinstance(proposal, Gaussian):
+        if isinstance(proposal, Gaussian) and isinstance(fitted, Gaussian):
             return replace(fitted, std=proposal.std)
         return fitted

@@ -192,10 +192,8 @@ class _Search:
 
     def _noise(self, count: int, each: int) -> Tensor:
         """Return standard normals `[L * each, noise_dim]`."""
-        counts = torch.full_like(self._seed, count)
-        return noise.normal(self._seed, noise.IMAGINED, counts, each * self.model.noise_dim).view(
-            -1, self.model.noise_dim
-        )
+        counts, width = torch.full_like(self._seed, count), self.model.noise_dim
+        return noise.normal(self._seed, noise.IMAGINED, counts, each * width).reshape(len(counts) * each, width)
 
     def _of_lanes(self, x: Tensor) -> Tensor:
         """Return `[B, K, ...]` of `[L, ...]`."""

@@ -3,7 +3,7 @@
 import torch
 from oracle import NUMBERS, counting_world
 
-from dreamgym.core.filter import Filter, observe_batch
+from dreamgym.core.filter import Filter, observe_batch, observe_real
 from dreamgym.core.model import SequenceBatch
 
 WORLD = counting_world(NUMBERS)
@@ -47,3 +47,15 @@ def test_a_filter_draws_what_the_noise_says_and_the_mean_without_it():
     obs = torch.zeros(4).numpy()
     assert Filter(WORLD).observe(obs, noise=torch.tensor([0.0, 2.5]))[3] == 2.5
     assert Filter(WORLD).observe(obs)[3] == 0.0
+
+
+def test_several_real_episodes_are_followed_like_one():
+    seen = [torch.tensor([start, 0.0, 0, 0]).numpy() for start in (3, 5)]
+    begun = observe_real(WORLD, None, seen)
+    assert (begun.start.tolist(), begun.t.tolist(), begun.total.tolist()) == ([3, 5], [0, 0], [0, 0])
+    later = observe_real(WORLD, begun, seen, [2, 1])
+    assert (later.start.tolist(), later.t.tolist(), later.total.tolist()) == ([3, 5], [1, 1], [2, 1])
+    alone = Filter(WORLD)
+    alone.observe(seen[0])
+    assert alone.observe(seen[0], 2).tolist() == WORLD.features(later)[0].tolist()
+    assert alone.observe(seen[1])[:3].tolist() == [5, 0, 0]  # the next episode

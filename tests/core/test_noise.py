@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dreamgym.core import noise
-from dreamgym.core.noise import DYNAMICS, START, TERMINATION, Blocks, normal, uniform
+from dreamgym.core.noise import DYNAMICS, PLAN, START, TERMINATION, Blocks, fold, normal, uniform
 
 MANY = 200_000
 
@@ -82,12 +82,24 @@ def test_a_step_of_the_seed_is_no_step_of_the_count_or_the_stream():
     assert len(rounded) == len(draws)
 
 
+def test_folded_seeds_draw_independently_of_each_other_and_of_the_first():
+    seed, zeros = torch.arange(MANY), torch.zeros(MANY, dtype=torch.int64)
+    seeds = [seed, *(fold(seed, PLAN, zeros + count) for count in (0, 1))]
+    assert len(torch.cat(seeds).unique()) == 3 * MANY
+    draws = [normal(one, DYNAMICS, zeros, 1) for one in seeds]
+    for i in range(3):
+        for j in range(i):
+            assert abs(correlation(draws[i], draws[j])) < 0.01
+    assert torch.equal(fold(seed[7:8], PLAN, zeros[:1]), seeds[1][7:8])
+    assert torch.equal(noise._bits(seed, PLAN, zeros, 1)[:, 0], seeds[1])  # what an accelerator computes
+
+
 def test_seed_zero_is_as_good_as_any(normals):
     assert normals[0].abs().sum() > 0
     assert not torch.equal(normals[0], normal(torch.tensor([1]), DYNAMICS, torch.tensor([0]), 4)[0])
 
 
-@pytest.mark.parametrize("width", [1, 2, 3, 64])
+@pytest.mark.parametrize("width", [0, 1, 2, 3, 64])
 def test_a_lane_draws_the_same_whatever_the_number_of_lanes(width):
     seed, count = torch.tensor([5, -3, 2**62, 9]), torch.tensor([0, 7, 7, 123456])
     together = normal(seed, DYNAMICS, count, width)

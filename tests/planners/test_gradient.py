@@ -70,6 +70,15 @@ def test_what_is_not_finite_is_neither_climbed_nor_chosen():
     assert hopeless.actions.tolist() == [[[0.0], [0.0]]] * 2
 
 
+def test_no_action_that_is_not_finite_is_ever_tried():
+    class Strict(QuadraticWorld):
+        def step(self, state, action, noise=None, temperature=1.0) -> Transition:
+            assert action.isfinite().all()
+            return super().step(state, action, noise, temperature)
+
+    assert GradientAscent(GradientConfig(horizon=2)).plan(Strict(cliff=0.3), place(0), SEEDS[:1]).finite.all()
+
+
 def test_a_candidate_that_diverges_leaves_the_others_alone():
     calm, wild = QuadraticWorld(), QuadraticWorld(cliff=3.9)
     planner = GradientAscent(GradientConfig(horizon=3, num_iterations=30))

@@ -117,6 +117,18 @@ def test_a_model_without_a_head_is_refused_by_every_planner(name, missing):
 
 
 @pytest.mark.parametrize("name", PLANNERS)
+def test_a_model_that_draws_nothing_can_be_planned_with(name):
+    world = cliff()
+    world.noise_dim = 0
+    if name == "gradient":
+        world = QuadraticWorld()
+        world.noise_dim = 0
+    plan = PLANNERS.load(name)().plan(world, place(0, 0), torch.arange(2))
+    assert plan.finite.all()
+    assert plan.actions.shape[:2] == (2, 20)
+
+
+@pytest.mark.parametrize("name", PLANNERS)
 def test_seeds_and_last_plans_must_be_of_these_lanes(name):
     planner = PLANNERS.load(name)()
     with pytest.raises(InvalidArgument, match=r"seed has shape \(3,\); expected \(2,\), one for each lane"):

@@ -1,6 +1,7 @@
 """Planners that shoot: they find what is known to be best, and never what is not finite."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from dreamgym.core.imagine import imagine
 from dreamgym.core.model import Transition
 from dreamgym.errors import InvalidArgument
 from dreamgym.planners.planner import Plan
-from dreamgym.planners.rollout import imagined_return
+from dreamgym.planners.rollout import Luck, imagined_return
 from dreamgym.planners.shooting import Cem, CemConfig, Mppi, MppiConfig, RandomShooting, ShootingConfig, planet
 
 SEEDS = torch.arange(3)
@@ -121,6 +122,27 @@ def test_where_nothing_is_finite_the_plan_says_so_and_keeps_the_last_one(planner
     later = planner.plan(world, place(0, 0), SEEDS[:2], warm=plan)
     assert later.finite.tolist() == [False, False]
     assert later.action[1].argmax() == 1  # what the last plan would do next
+
+
+def test_fewer_finite_candidates_than_elites_are_the_elites_alone():
+    world = TableWorld(after=[[0, 0, 0, 0]], reward=[[float("nan")] * 3 + [-5.0]])
+    config = CemConfig(horizon=2, num_candidates=64, num_elites=64, num_iterations=1, smoothing=0.0)
+    plan = Cem(config).plan(world, place(0), torch.tensor([0]))
+    assert chosen(plan) == [[3, 3]]
+    assert plan.value.item() == -10
+
+
+def test_every_step_of_every_candidate_has_luck_of_its_own():
+    world, seeds = QuadraticWorld(), torch.tensor([0, 1])
+    config = CemConfig(num_candidates=3, num_futures=2, num_elites=1)
+    own = Luck(world, seeds, config)
+    steps = torch.stack([own.next() for _ in range(50)])
+    assert steps.shape == (50, 2 * 3 * 2, 1)
+    assert len(steps.unique()) == steps.numel()
+    shared = Luck(world, seeds, replace(config, common_noise=True))
+    steps = torch.stack([shared.next() for _ in range(50)]).view(50, 2, 3, 2)
+    assert torch.equal(steps, steps[:, :, :1].expand(-1, -1, 3, -1))
+    assert len(steps.unique()) == 50 * 2 * 2
 
 
 def test_one_future_of_many_that_diverges_is_enough_to_rank_last():

@@ -191,6 +191,7 @@ def test_an_action_that_diverges_is_tried_once_and_never_chosen(value_fn):
     assert plan.info["visits"][:, 0].tolist() == [0, 0]
     assert plan.action.argmax(1).tolist() == [2, 2]
     assert plan.value.isfinite().all()
+    assert plan.value.max() <= 3  # nor does it count in the rollouts of others
 
 
 @pytest.mark.parametrize("reward", [NAN, math.inf, -math.inf])
