@@ -46,7 +46,7 @@ def imagine(
     noise: Tensor | None = None,
     temperature: float = 1.0,
 ) -> Imagined[S]:
-    """Return what happens in the dream when `policy` acts for `horizon` steps; episodes are not cut at their end.
+    """Return what happens in the dream when `policy` acts for `horizon` steps; episodes are not cut, at their end or by a wrapper.
 
     Gradients flow through it if the model is differentiable.
 
