@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dreamgym.core.model import Transition, WorldModel
 from dreamgym.core.sampling import PerLane
-from dreamgym.core.tree import leaves, num_lanes
+from dreamgym.core.tree import device_of, num_lanes
 from dreamgym.core.wrapper import ModelWrapper
 from dreamgym.errors import InvalidArgument
 
@@ -18,7 +18,7 @@ S = TypeVar("S")
 
 
 @dataclass(frozen=True)
-class Counted(Generic[S]):
+class Timed(Generic[S]):
     """A state of a dream and how far it is from reality."""
 
     inner: S
@@ -27,7 +27,7 @@ class Counted(Generic[S]):
     """`[B]` int64, dreamed since something real was seen."""
 
 
-class Horizon(ModelWrapper[Counted[S]], Generic[S]):
+class Horizon(ModelWrapper[Timed[S]], Generic[S]):
     """Cuts a dream off after some steps: truncated, never terminated, so that a learner asks what would have followed.
 
     It is what `max_episode_steps` does, as a part of the model: it counts from what was really seen, whichever env or
@@ -49,22 +49,20 @@ class Horizon(ModelWrapper[Counted[S]], Generic[S]):
             raise InvalidArgument(f"horizon is {horizon!r}; expected a whole number of at least 1 step.")
         self.horizon = horizon
 
-    def begin(self, state: S) -> Counted[S]:
+    def begin(self, state: S) -> Timed[S]:
         """Return dreams of no steps."""
-        first = next(leaves(state))
-        device = first.device if isinstance(first, Tensor) else None
-        return Counted(state, torch.zeros(num_lanes(state), dtype=torch.int64, device=device))
+        return Timed(state, torch.zeros(num_lanes(state), dtype=torch.int64, device=device_of(state)))
 
-    def inner(self, state: Counted[S]) -> S:
+    def inner(self, state: Timed[S]) -> S:
         """Return the wrapped model's states."""
         return state.inner
 
     def step(
-        self, state: Counted[S], action: Tensor, noise: Tensor | None = None, temperature: PerLane = 1.0
-    ) -> Transition[Counted[S]]:
+        self, state: Timed[S], action: Tensor, noise: Tensor | None = None, temperature: PerLane = 1.0
+    ) -> Transition[Timed[S]]:
         """Return the wrapped model's transition, truncated from the last step of the horizon on."""
         out = self.model.step(state.inner, action, noise, temperature)
         steps = state.steps + 1
         over = steps >= self.horizon
         truncated = over if out.truncated is None else out.truncated | over
-        return replace(out, state=Counted(out.state, steps), truncated=truncated)
+        return replace(out, state=Timed(out.state, steps), truncated=truncated)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dreamgym.core.model import Transition, WorldModel
 from dreamgym.core.sampling import PerLane, check_temperature
-from dreamgym.core.tree import leaves, num_lanes
+from dreamgym.core.tree import device_of, num_lanes
 from dreamgym.core.wrapper import ModelWrapper
 from dreamgym.errors import InvalidTemperature
 
@@ -47,14 +47,14 @@ class RandomTemperature(ModelWrapper[Tempered[S]], Generic[S]):
         super().__init__(model)
         self.low, self.high = check_temperature(low), check_temperature(high)
         if self.high < self.low:
-            raise InvalidTemperature(f"low is {low} and high {high}; expected low to be at most high, e.g. 0.7 and 1.4.")
+            raise InvalidTemperature(
+                f"low is {low} and high {high}; expected low to be at most high, e.g. 0.7 and 1.4."
+            )
         self.noise_dim = model.noise_dim + 1  # the last number draws the temperature
 
     def begin(self, state: S) -> Tempered[S]:
         """Return dreams whose temperature is yet to be drawn."""
-        first = next(leaves(state))
-        device = first.device if isinstance(first, Tensor) else None
-        return Tempered(state, torch.zeros(num_lanes(state), 1, device=device))
+        return Tempered(state, torch.zeros(num_lanes(state), 1, device=device_of(state)))
 
     def inner(self, state: Tempered[S]) -> S:
         """Return the wrapped model's states."""

@@ -14,7 +14,6 @@ PerLane = float | Tensor
 """One number for all lanes, or `[B, 1]`, one for each."""
 
 
-
 def check_temperature(temperature: float) -> float:
     """Return `temperature` as a float.
 

@@ -125,6 +125,12 @@ def num_lanes(tree: Any) -> int:
     return len(next(leaves(tree)))
 
 
+def device_of(tree: Any) -> torch.device | None:
+    """Return where a state's first leaf lies; None, torch's default device, if that is no tensor."""
+    leaf = next(leaves(tree))
+    return leaf.device if isinstance(leaf, Tensor) else None
+
+
 def finite_lanes(tree: Any) -> Tensor:
     """Return `[B]` bool: every number of the lane is finite."""
     total = None
@@ -134,9 +140,7 @@ def finite_lanes(tree: Any) -> Tensor:
             lane = leaf.flatten(1).sum(1) if leaf.ndim > 1 else leaf
             total = lane if total is None else total + lane
     if total is None:
-        leaf = next(leaves(tree))
-        device = leaf.device if isinstance(leaf, Tensor) else None
-        return torch.ones(len(leaf), dtype=torch.bool, device=device)
+        return torch.ones(num_lanes(tree), dtype=torch.bool, device=device_of(tree))
     return total.abs() < math.inf  # half the operators of isfinite()
 
 

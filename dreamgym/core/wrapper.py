@@ -67,6 +67,13 @@ class ModelWrapper(WorldModel[S], Generic[S]):
         return self.model.features(self.inner(state))
 
 
+def begin(wrapped: WorldModel[Any], model: WorldModel[Any], state: Any) -> Any:
+    """Return the states of `wrapped` of dreams that begin in states of `model`, which it is wrapped around."""
+    if wrapped is model or not isinstance(wrapped, ModelWrapper):
+        return state
+    return wrapped.begin(begin(wrapped.model, model, state))
+
+
 def disagreement(model: WorldModel[Any], transition: Transition[Any]) -> Tensor:
     """Return `[B]`, how much the members of `model` disagree about a transition of it.
 

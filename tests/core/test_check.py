@@ -7,6 +7,7 @@ import pytest
 import torch
 from gymnasium import spaces
 from oracle import BUTTONS, LEVER, NUMBERS, PICTURES, PICTURES64, CountingConfig, CountingWorld, counting_world
+from wrapped import ARGUMENTS
 
 from dreamgym.core.check import check_world_model
 from dreamgym.core.model import Transition
@@ -26,8 +27,7 @@ SMALL = {
 }
 """A small config and an observation space for each family: one line for a new one."""
 
-WRAPPER_ARGUMENTS = {"disagreement": {"weight": 0.5}, "temperature": {"temperature": 1.3}, "tent": {"peak": 1.0}}
-NEEDS_MEMBERS = {"disagreement"}
+NEEDS_MEMBERS = {"penalize_disagreement", "terminate_on_disagreement"}
 """Wrappers that refuse families other than those whose small config has several members."""
 
 
@@ -47,7 +47,7 @@ def test_every_registered_family_keeps_the_contract(family, action_space):
     check_world_model(model)
     members = max(config.get("reward_members", 1), config.get("num_elites", 1)) > 1
     for name in [name for name in WRAPPERS if members or name not in NEEDS_MEMBERS]:
-        check_world_model(WRAPPERS.load(name)(model, **WRAPPER_ARGUMENTS[name]))
+        check_world_model(WRAPPERS.load(name)(model, **ARGUMENTS[name]))
 
 
 def test_worlds_of_pictures_dicts_and_numbers_keep_the_contract():
