@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Generic, TypeVar
 
 import torch
@@ -35,7 +36,7 @@ class RewardShaping(ModelWrapper[S], Generic[S]):
         super().__init__(model)
         pairs = [tuple(point) for point in points] if isinstance(points, Sequence) else []
         sound = len(pairs) >= 2 and all(len(pair) == 2 and all(map(math.isfinite, pair)) for pair in pairs)
-        if not sound or any(left[0] >= right[0] for left, right in zip(pairs, pairs[1:], strict=False)):
+        if not sound or any(left[0] >= right[0] for left, right in pairwise(pairs)):
             raise InvalidArgument(
                 f"points is {points!r}; expected two or more pairs of finite numbers, (reward, shaped reward), with "
                 "ascending rewards, e.g. [(0, 0), (4, 4), (5, 3.5)]."
@@ -50,7 +51,7 @@ class RewardShaping(ModelWrapper[S], Generic[S]):
     def shape(self, reward: Tensor) -> Tensor:
         """Return what rewards `[...]` are mapped to; what is no number stays none."""
         shaped = reward
-        for i, ((x, y), (right, above)) in enumerate(zip(self.points, self.points[1:], strict=False)):
+        for i, ((x, y), (right, above)) in enumerate(pairwise(self.points)):
             slope = (above - y) / (right - x)
             piece = reward if slope == 1 and x == y else y + slope * (reward - x)
             shaped = piece if i == 0 else torch.where(reward > x, piece, shaped)

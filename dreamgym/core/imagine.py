@@ -46,9 +46,9 @@ def imagine(
     noise: Tensor | None = None,
     temperature: float = 1.0,
 ) -> Imagined[S]:
-    """Return what happens in the dream when `policy` acts for `horizon` steps; episodes are not cut, at their end or by a wrapper.
+    """Return what happens in the dream when `policy` acts for `horizon` steps; episodes are not cut at their end.
 
-    Gradients flow through it if the model is differentiable.
+    Nor are they where the model says `truncated`: the horizon is this function's. Gradients flow through it if the model is differentiable.
 
     Args:
         model: the world model.

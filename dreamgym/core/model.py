@@ -33,7 +33,7 @@ class Transition(Generic[S]):
     info: Mapping[str, Tensor] = field(default_factory=dict)
     """`[B, ...]` each, for example `"disagreement"`."""
     truncated: Tensor | None = None
-    """`[B]` bool: the dream is cut off after this step, though nothing ended in it. None, which models give, is never."""
+    """`[B]` bool: the dream is cut off here, though nothing ended: a wrapper's doing. None is nowhere."""
 
 
 def check_heads(model: WorldModel[S], transition: Transition[S]) -> Transition[S]:
@@ -93,7 +93,7 @@ class WorldModel(ABC, Generic[S]):
             state: the state before.
             action: `[B, A]` env units for a Box, one-hot for a Discrete space.
             noise: `[B, noise_dim]` standard normal.
-            temperature: above 1 makes the dream less certain, a number or `[B, 1]`; its meaning is in `core/sampling.py`.
+            temperature: above 1 makes the dream less certain, a number or `[B, 1]`; `core/sampling.py` has its meaning.
         """
 
     @abstractmethod

@@ -115,7 +115,7 @@ def test_a_kept_moment_holds_what_wrappers_remember_and_a_fork_goes_on_from_it()
     futures = env.fork(1, 5, seed=9)
     steps = [futures.step(np.zeros(5, int)) for _ in range(3)]
     assert [step[3].all() for step in steps] == [False, False, True]  # of 4 steps one was taken before
-    own = kept.state.inner.inner.temperature if hasattr(kept.state.inner, "inner") else kept.state.inner.temperature
+    own = kept.state.inner.temperature
     assert np.allclose(steps[0][4]["temperature"], 2 * own[1].item())
     assert len(np.unique(steps[2][0][:, 3])) == 5
 

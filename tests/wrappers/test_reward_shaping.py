@@ -1,5 +1,7 @@
 """Shaped rewards and the tent: what they change and what they leave alone."""
 
+import re
+
 import pytest
 import torch
 from dreamgym.wrappers.reward_shaping import tent
@@ -43,3 +45,42 @@ def test_a_slope_that_pays_for_excess_is_refused(peak: float, slope: float) -> N
 def test_it_is_registered_and_keeps_the_contract() -> None:
     assert WRAPPERS.load("tent") is tent
     check_world_model(tent(TargetWorld(), peak=0.5))
+
+
+POINTS = [(-1.0, 0.0), (0.0, 0.0), (2.0, 1.0), (3.0, -1.0)]
+
+
+def test_rewards_lie_on_the_lines_between_the_points_and_beyond_the_outer_ones() -> None:
+    reward = torch.tensor([-5.0, -1.0, -0.5, 0.0, 1.0, 2.0, 2.5, 3.0, 4.0])
+    shaped = RewardShaping(TargetWorld(), POINTS).shape(reward)
+    assert shaped.tolist() == [0.0, 0.0, 0.0, 0.0, 0.5, 1.0, 0.0, -1.0, -3.0]
+
+
+def test_two_points_are_a_line_and_points_from_json_are_the_same() -> None:
+    reward = torch.randn(8)
+    assert torch.allclose(RewardShaping(TargetWorld(), [[0, 1], [1, 3]]).shape(reward), 2 * reward + 1)
+
+
+def test_a_piece_that_changes_nothing_changes_no_bit_and_the_tent_is_what_it_was() -> None:
+    reward = 10 * torch.rand(100_000, generator=torch.Generator().manual_seed(0))
+    for peak, slope in ((4.2, -0.5), (0.3, -0.7), (7.1, 0.0)):
+        excess = (reward - peak).clamp(min=0)
+        expected = torch.where(excess > 0, peak + slope * excess, reward)
+        assert torch.equal(tent(TargetWorld(), peak, slope).shape(reward), expected)
+
+
+def test_the_shaped_reward_is_what_a_step_pays() -> None:
+    world = TargetWorld()
+    state, action, noise = TargetState(torch.randn(64, 1)), torch.rand(64, 1) * 2 - 1, torch.randn(64, 1)
+    wrapper = RewardShaping(world, POINTS)
+    assert torch.equal(
+        wrapper.step(state, action, noise).reward, wrapper.shape(world.step(state, action, noise).reward)
+    )
+
+
+@pytest.mark.parametrize(
+    "bad", [[], [(0, 0)], [(0, 0), (0, 1)], [(1, 0), (0, 1)], [(0, 0), (1, float("nan"))], [(0, 0, 0), (1, 1, 1)], 3]
+)
+def test_points_that_are_no_map_are_refused(bad: object) -> None:
+    with pytest.raises(InvalidArgument, match=re.escape(f"points is {bad!r}; expected two or more pairs")):
+        RewardShaping(TargetWorld(), bad)  # type: ignore[arg-type]
