@@ -4,7 +4,7 @@ import re
 
 import pytest
 import torch
-from dreamgym.wrappers.reward_shaping import tent
+from dreamgym.wrappers.reward_shaping import RewardShaping, tent
 from target import TargetState, TargetWorld
 
 from dreamgym.core.check import check_world_model

@@ -52,8 +52,8 @@ def test_a_reward_that_is_not_finite_stays_so_and_ranks_last() -> None:
 
 def test_a_model_that_never_doubts_is_refused_by_name_with_both_cures() -> None:
     model = TerminateOnDisagreement(Temperature(counting_world(), 2.0), 1.0)
-    with pytest.raises(MissingHead, match=r"CountingWorld\.step reports no 'disagreement'.*--model\.reward-members.*--mod"
-                       r"el\.num-members"):  # fmt: skip
+    cures = r"CountingWorld\.step reports no 'disagreement'.*--model\.reward-members.*--model\.num-members"
+    with pytest.raises(MissingHead, match=cures):
         model.step(counting_starts().sample(torch.rand(1)), torch.eye(3)[:1])
 
 
