@@ -1,4 +1,7 @@
-"""States are nested frozen dataclasses (or dicts) whose leaves have the lane axis first; these functions walk them."""
+"""States are nested frozen dataclasses (or dicts) whose leaves have the lane axis first; these functions walk them.
+
+None is a tree without leaves.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ def tree_map(fn: Callable[..., Any], tree: T, *others: T) -> T:
         return type(tree)(**parts)  # type: ignore[return-value]
     if isinstance(tree, Mapping):
         return {key: tree_map(fn, tree[key], *(o[key] for o in others)) for key in tree}  # type: ignore[index, return-value]
-    return fn(tree, *others)
+    return None if tree is None else fn(tree, *others)  # type: ignore[return-value]
 
 
 def named_leaves(tree: Any, prefix: str = "") -> dict[str, Any]:
@@ -32,7 +35,7 @@ def named_leaves(tree: Any, prefix: str = "") -> dict[str, Any]:
     elif isinstance(tree, Mapping):
         items = list(tree.items())
     else:
-        return {prefix: tree}
+        return {} if tree is None else {prefix: tree}
     return {k: leaf for name, part in items for k, leaf in named_leaves(part, f"{prefix}.{name}".strip(".")).items()}
 
 
@@ -44,7 +47,7 @@ def leaves(tree: Any) -> Iterator[Any]:
     elif isinstance(tree, Mapping):
         for part in tree.values():
             yield from leaves(part)
-    else:
+    elif tree is not None:
         yield tree
 
 
