@@ -31,7 +31,7 @@ from dreamgym.envs.vector_env import DreamVectorEnv
 from dreamgym.errors import InvalidArgument
 from dreamgym.planners.mpc import ModelPredictiveControl
 from dreamgym.registry import PLANNERS, WRAPPERS
-from dreamgym.testing.counting import counting_world
+from dreamgym.testing.counting import BUTTONS, NUMBERS, Counted, CountingConfig, CountingWorld, counting_world
 from dreamgym.viewer.worlds import DreamWorld
 
 ALL = [(name, ARGUMENTS[name]) for name in WRAPPERS]
@@ -211,7 +211,12 @@ def test_a_plain_wrapper_hands_on_only_the_noise_that_its_model_uses() -> None:
             super().__init__(model)
             self.noise_dim = model.noise_dim + 3
 
-    model, first = counting_world(), torch.ones(2, dtype=torch.bool)
+    class Strict(CountingWorld):
+        def observe(self, state: Any, action: Any, obs: Any, is_first: Any, noise: Any = None) -> Counted:
+            assert noise.shape == (2, self.noise_dim)
+            return super().observe(state, action, obs, is_first, noise)
+
+    model, first = Strict(CountingConfig(), NUMBERS, BUTTONS), torch.ones(2, dtype=torch.bool)
     noise = torch.arange(10.0).view(2, 5)
     seen = Wider(model).observe(model.initial(2), torch.eye(3)[:2], torch.zeros(2, 4), first, noise)
     assert torch.equal(seen.walk, noise[:, 1])
