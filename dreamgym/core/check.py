@@ -92,7 +92,7 @@ def _check_step(model: WorldModel[Any], state: Any, action: Tensor, noise: Tenso
         finite = not isinstance(a, Tensor) or bool(a.isfinite().all())
         _expect(finite, f"step led to a state whose {name} is not finite.")
     cut = out.truncated
-    _expect(cut is None or (cut.shape == (LANES,) and cut.dtype == torch.bool),
+    _expect(cut is None or (isinstance(cut, Tensor) and cut.shape == (LANES,) and cut.dtype == torch.bool),
             f"truncated is {_shape(cut)}; expected bool ({LANES},), or None.")  # fmt: skip
     for name, value in out.info.items():
         _expect(len(value) == LANES, f"info[{name!r}] is {_shape(value)}; put the lane axis first.")
