@@ -21,6 +21,7 @@ from dreamgym.cli import main
 from dreamgym.core.model import StageConfig
 from dreamgym.core.starts import StartBank
 from dreamgym.core.tree import named_leaves, to_device
+from dreamgym.envs.open import open_dream
 from dreamgym.envs.simulator import Simulator
 from dreamgym.envs.vector_env import DreamVectorEnv
 from dreamgym.errors import InvalidArgument
@@ -256,13 +257,14 @@ def test_a_step_on_an_accelerator_never_looks_at_its_data(mode):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["NextStep", "SameStep"])
-def test_a_step_is_one_graph_for_the_compiler(mode):
+@pytest.mark.parametrize("wrap", [[], [("random_temperature", {}), ("tent", {"peak": 1}), ("horizon", {"horizon": 9})]])
+def test_a_step_is_one_graph_for_the_compiler(mode, wrap):
     dream = untrained()
-    simulator = Simulator(
-        dream.model.to("meta"), to_device(dream.starts, "meta"), max_episode_steps=9, autoreset_mode=mode
-    )
+    dream = dream.__class__(dream.model.to("meta"), to_device(dream.starts, "meta"))
+    dream = open_dream(dream, None, wrap, "meta")
+    simulator = Simulator(dream.model, dream.starts, max_episode_steps=9, autoreset_mode=mode)
     with torch.no_grad():
         lanes = simulator.begin(torch.arange(8, device="meta"))
         step = torch.compile(simulator.step, fullgraph=True, backend="eager")
         after, _ = step(lanes, torch.zeros(8, 3, device="meta"))
-    assert after.state.z.shape == (8, 32)
+    assert after.state.z.shape == (8, 32) if not wrap else after.state.inner.temperature.shape == (8, 1)

@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 from torch import Tensor
 
 from dreamgym.core.model import Transition, WorldModel
-from dreamgym.core.sampling import check_temperature
+from dreamgym.core.sampling import PerLane, check_temperature
 from dreamgym.core.wrapper import ModelWrapper
 
 S = TypeVar("S")
@@ -30,6 +30,6 @@ class Temperature(ModelWrapper[S], Generic[S]):
         super().__init__(model)
         self.temperature = check_temperature(temperature)
 
-    def step(self, state: S, action: Tensor, noise: Tensor | None = None, temperature: float = 1.0) -> Transition[S]:
+    def step(self, state: S, action: Tensor, noise: Tensor | None = None, temperature: PerLane = 1.0) -> Transition[S]:
         """Return the transition at this wrapper's temperature times the caller's."""
         return self.model.step(state, action, noise, self.temperature * temperature)

@@ -143,7 +143,7 @@ class Comparison:
         path = self.folder / "policies" / f"{kind}-{seed}-{name}.safetensors"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            wrap = [("disagreement", {"weight": weight})] if method == "penalised" else []
+            wrap = [("penalize_disagreement", {"weight": weight})] if method == "penalised" else []
             envs = DreamVecEnv(dream, LANES, wrap=wrap, max_episode_steps=self.recipe.horizon)
             frequency = {"train_freq": 1, "gradient_steps": UPDATES_A_STEP, "learning_starts": 1000}
             sac = SAC("MlpPolicy", envs, seed=seed, device="cpu", **frequency, **self.recipe.sac)

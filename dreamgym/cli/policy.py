@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -152,6 +153,8 @@ def parse_wrap(texts: Sequence[str]) -> WrapSpec:
 
     >>> parse_wrap(["temperature:temperature=1.15"])
     [('temperature', {'temperature': 1.15})]
+    >>> parse_wrap(["reward_shaping:points=[[0,0],[4,4],[5,3]]"])
+    [('reward_shaping', {'points': [[0, 0], [4, 4], [5, 3]]})]
 
     Raises:
         InvalidArgument: if a text is none.
@@ -160,7 +163,7 @@ def parse_wrap(texts: Sequence[str]) -> WrapSpec:
     for text in texts:
         name, _, rest = text.partition(":")
         try:
-            pairs = [part.split("=") for part in rest.split(",") if rest]
+            pairs = [part.split("=") for part in re.split(r",(?=\w+=)", rest) if rest]  # a list has commas of its own
             wrap.append((name, {key: json.loads(value) for key, value in pairs}))
         except ValueError as error:
             raise InvalidArgument(f"wrap is {text!r}; expected NAME:KEY=NUMBER, e.g. tent:peak=4.2") from error

@@ -21,7 +21,8 @@ def check_world_model(model: WorldModel[Any], seed: int = 0) -> None:
     """Return if `model` keeps the contract of `WorldModel`; an untrained one must keep it too.
 
     It is stepped a few times with three lanes: shapes, units, purity, determinism under given noise, independence of
-    lanes, fresh memories at `is_first`, probabilities, and gradients if it says that it is differentiable.
+    lanes, fresh memories at `is_first`, probabilities, a temperature for each lane, and gradients if it says that it is
+    differentiable.
 
     Args:
         model: the world model, on the CPU.
@@ -90,6 +91,9 @@ def _check_step(model: WorldModel[Any], state: Any, action: Tensor, noise: Tenso
         _expect(same, f"step changed state.{name} from {_shape(b)} to {_shape(a)}.")
         finite = not isinstance(a, Tensor) or bool(a.isfinite().all())
         _expect(finite, f"step led to a state whose {name} is not finite.")
+    cut = out.truncated
+    _expect(cut is None or (isinstance(cut, Tensor) and cut.shape == (LANES,) and cut.dtype == torch.bool),
+            f"truncated is {_shape(cut)}; expected bool ({LANES},), or None.")  # fmt: skip
     for name, value in out.info.items():
         _expect(len(value) == LANES, f"info[{name!r}] is {_shape(value)}; put the lane axis first.")
     _pure(lambda: model.step(state, action, noise), state, "step")
@@ -112,6 +116,22 @@ def _check_lanes(model: WorldModel[Any], state: Any, action: Tensor, noise: Tens
             given = f"lane {lane} stepped alone gives another {name} than among {LANES}"
             _equal(getattr(alone, name), gather(getattr(together, name), row),
                    f"{given}; normalise over features, not lanes.")  # fmt: skip
+    _check_temperatures(model, state, action, noise)
+
+
+def _check_temperatures(model: WorldModel[Any], state: Any, action: Tensor, noise: Tensor) -> None:
+    advice = "use the functions of dreamgym.core.sampling, or multiply [B, Z] by temperature**0.5."
+    heat = torch.tensor([0.5, 1.0, 2.0])
+    try:
+        together = model.step(state, action, noise, heat[:, None])
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InvalidModel(f"step takes no temperature [B, 1], one for each lane: {error}; {advice}") from error
+    for lane in range(LANES):
+        row = torch.tensor([lane])
+        alone = model.step(gather(state, row), action[row], noise[row], float(heat[lane]))
+        for name in ("state", "reward", "termination"):
+            given = f"lane {lane} at a temperature of its own in [B, 1] gives another {name} than at that number alone"
+            _equal(getattr(alone, name), gather(getattr(together, name), row), f"{given}; {advice}")
 
 
 def _check_outside(model: WorldModel[Any], state: Any) -> None:

@@ -48,7 +48,8 @@ def imagine(
 ) -> Imagined[S]:
     """Return what happens in the dream when `policy` acts for `horizon` steps; episodes are not cut at their end.
 
-    Gradients flow through it if the model is differentiable.
+    Nor are they where the model says `truncated`: the horizon is this function's. Gradients flow through it if the
+    model is differentiable.
 
     Args:
         model: the world model.

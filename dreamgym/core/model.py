@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 from gymnasium import Space
 from torch import Tensor, nn
 
+from dreamgym.core.sampling import PerLane
 from dreamgym.errors import MissingHead, NotDecodable
 
 S = TypeVar("S")
@@ -31,6 +32,8 @@ class Transition(Generic[S]):
     """`[B]` float32 in [0, 1]: the probability that this action ended the episode."""
     info: Mapping[str, Tensor] = field(default_factory=dict)
     """`[B, ...]` each, for example `"disagreement"`."""
+    truncated: Tensor | None = None
+    """`[B]` bool: the dream is cut off here, though nothing ended: a wrapper's doing. None is nowhere."""
 
 
 def check_heads(model: WorldModel[S], transition: Transition[S]) -> Transition[S]:
@@ -83,14 +86,14 @@ class WorldModel(ABC, Generic[S]):
         """
 
     @abstractmethod
-    def step(self, state: S, action: Tensor, noise: Tensor | None = None, temperature: float = 1.0) -> Transition[S]:
+    def step(self, state: S, action: Tensor, noise: Tensor | None = None, temperature: PerLane = 1.0) -> Transition[S]:
         """Return what the dream holds to happen next (the prior).
 
         Args:
             state: the state before.
             action: `[B, A]` env units for a Box, one-hot for a Discrete space.
             noise: `[B, noise_dim]` standard normal.
-            temperature: above 1 makes the dream less certain; its meaning is in `core/sampling.py`.
+            temperature: above 1 makes the dream less certain, a number or `[B, 1]`; `core/sampling.py` has its meaning.
         """
 
     @abstractmethod

@@ -10,6 +10,9 @@ from torch import Tensor
 
 from dreamgym.errors import InvalidTemperature
 
+PerLane = float | Tensor
+"""One number for all lanes, or `[B, 1]`, one for each."""
+
 
 def check_temperature(temperature: float) -> float:
     """Return `temperature` as a float.
@@ -22,7 +25,7 @@ def check_temperature(temperature: float) -> float:
     return float(temperature)
 
 
-def sample_normal(mean: Tensor, std: Tensor, noise: Tensor, temperature: float = 1.0) -> Tensor:
+def sample_normal(mean: Tensor, std: Tensor, noise: Tensor, temperature: PerLane = 1.0) -> Tensor:
     """Return one draw of a Gaussian whose variance is multiplied by the temperature.
 
     Args:
@@ -30,10 +33,10 @@ def sample_normal(mean: Tensor, std: Tensor, noise: Tensor, temperature: float =
         noise: `[B, Z]` standard normal.
         temperature: above 1 makes the dream less certain.
     """
-    return mean + std * noise * math.sqrt(temperature)
+    return mean + std * noise * (temperature.sqrt() if isinstance(temperature, Tensor) else math.sqrt(temperature))
 
 
-def sample_categorical(logits: Tensor, noise: Tensor, temperature: float = 1.0, unimix: float = 0.0) -> Tensor:
+def sample_categorical(logits: Tensor, noise: Tensor, temperature: PerLane = 1.0, unimix: float = 0.0) -> Tensor:
     """Return one draw per group of categoricals as one-hots; gradients pass straight through to the probabilities.
 
     Args:
@@ -49,7 +52,9 @@ def sample_categorical(logits: Tensor, noise: Tensor, temperature: float = 1.0, 
     cumulative weights, which needs one number where the Gumbel trick needs K.
     """
     weights = logits.transpose(1, 2)  # [B, K, G]: torch reduces over a short last axis twenty times slower
-    if temperature != 1:
+    if isinstance(temperature, Tensor):
+        weights = weights / temperature[:, :, None]
+    elif temperature != 1:
         weights = weights / temperature
     weights = weights.softmax(1)
     if unimix > 0:
@@ -74,7 +79,7 @@ def most_likely(logits: Tensor) -> Tensor:
     return torch.zeros_like(logits).scatter_(-1, logits.argmax(-1, keepdim=True), 1)
 
 
-def sample_mixture(logits: Tensor, mean: Tensor, std: Tensor, noise: Tensor, temperature: float = 1.0) -> Tensor:
+def sample_mixture(logits: Tensor, mean: Tensor, std: Tensor, noise: Tensor, temperature: PerLane = 1.0) -> Tensor:
     """Return one draw per latent dimension from a mixture of Gaussians.
 
     Args:
@@ -92,7 +97,8 @@ def sample_mixture(logits: Tensor, mean: Tensor, std: Tensor, noise: Tensor, tem
     choice, offset = noise.chunk(2, 1)  # [B, Z] each
     # K in the middle: torch reduces over a short last axis twenty times slower
     logits, mean, std = (x.transpose(1, 2) for x in (logits, mean, std))  # [B, K, Z]
-    cumulative = (logits / temperature).softmax(1).cumsum(1)[:, :-1]  # [B, K - 1, Z]
+    heat = temperature[:, :, None] if isinstance(temperature, Tensor) else temperature
+    cumulative = (logits / heat).softmax(1).cumsum(1)[:, :-1]  # [B, K - 1, Z]
     component = (torch.special.ndtr(choice)[:, None] > cumulative).sum(1, keepdim=True)  # [B, 1, Z]
     mean, std = mean.gather(1, component).squeeze(1), std.gather(1, component).squeeze(1)
     return sample_normal(mean, std, offset, temperature)

@@ -1,4 +1,7 @@
-"""States are nested frozen dataclasses (or dicts) whose leaves have the lane axis first; these functions walk them."""
+"""States are nested frozen dataclasses (or dicts) whose leaves have the lane axis first; these functions walk them.
+
+None is a tree without leaves.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ def tree_map(fn: Callable[..., Any], tree: T, *others: T) -> T:
         return type(tree)(**parts)  # type: ignore[return-value]
     if isinstance(tree, Mapping):
         return {key: tree_map(fn, tree[key], *(o[key] for o in others)) for key in tree}  # type: ignore[index, return-value]
-    return fn(tree, *others)
+    return None if tree is None else fn(tree, *others)  # type: ignore[return-value]
 
 
 def named_leaves(tree: Any, prefix: str = "") -> dict[str, Any]:
@@ -32,7 +35,7 @@ def named_leaves(tree: Any, prefix: str = "") -> dict[str, Any]:
     elif isinstance(tree, Mapping):
         items = list(tree.items())
     else:
-        return {prefix: tree}
+        return {} if tree is None else {prefix: tree}
     return {k: leaf for name, part in items for k, leaf in named_leaves(part, f"{prefix}.{name}".strip(".")).items()}
 
 
@@ -44,7 +47,7 @@ def leaves(tree: Any) -> Iterator[Any]:
     elif isinstance(tree, Mapping):
         for part in tree.values():
             yield from leaves(part)
-    else:
+    elif tree is not None:
         yield tree
 
 
@@ -125,6 +128,12 @@ def num_lanes(tree: Any) -> int:
     return len(next(leaves(tree)))
 
 
+def device_of(tree: Any) -> torch.device | None:
+    """Return where a state's first leaf lies; None, torch's default device, if that is no tensor."""
+    leaf = next(leaves(tree))
+    return leaf.device if isinstance(leaf, Tensor) else None
+
+
 def finite_lanes(tree: Any) -> Tensor:
     """Return `[B]` bool: every number of the lane is finite."""
     total = None
@@ -134,9 +143,7 @@ def finite_lanes(tree: Any) -> Tensor:
             lane = leaf.flatten(1).sum(1) if leaf.ndim > 1 else leaf
             total = lane if total is None else total + lane
     if total is None:
-        leaf = next(leaves(tree))
-        device = leaf.device if isinstance(leaf, Tensor) else None
-        return torch.ones(len(leaf), dtype=torch.bool, device=device)
+        return torch.ones(num_lanes(tree), dtype=torch.bool, device=device_of(tree))
     return total.abs() < math.inf  # half the operators of isfinite()
 
 

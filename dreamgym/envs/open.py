@@ -11,7 +11,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 
 from dreamgym.core.model import WorldModel
-from dreamgym.core.wrapper import WrapSpec
+from dreamgym.core.wrapper import WrapSpec, begin
 from dreamgym.envs.simulator import Simulator
 from dreamgym.errors import InvalidArgument, InvalidArgumentType, InvalidModel
 from dreamgym.hub import LoadedDream, load
@@ -22,7 +22,7 @@ Model = str | Path | LoadedDream
 
 
 def open_dream(model: Model, variant: str | None, wrap: WrapSpec, device: str) -> LoadedDream:
-    """Return the dream with its model wrapped, on a device.
+    """Return the dream with its model wrapped and its starts to suit, on a device.
 
     Raises:
         UnknownName: if the id, the variant or a wrapper is unknown.
@@ -46,7 +46,8 @@ def open_dream(model: Model, variant: str | None, wrap: WrapSpec, device: str) -
             wrapped = cls(wrapped, **kwargs)
         except TypeError as error:
             raise InvalidArgument(f"wrapper {name!r} does not take {dict(kwargs)}: {error}") from error
-    return replace(dream, model=wrapped)
+    states = begin(wrapped, dream.model, dream.starts.states)
+    return replace(dream, model=wrapped, starts=replace(dream.starts, states=states))
 
 
 def make_simulator(

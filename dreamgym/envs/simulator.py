@@ -149,6 +149,8 @@ class Simulator(Generic[S]):
         elapsed = lanes.elapsed + 1
         limit = self.max_episode_steps
         truncated = torch.zeros_like(terminated) if limit is None else elapsed >= limit
+        if transition.truncated is not None:
+            truncated = truncated | transition.truncated
         if diverged is None:
             diverged = torch.zeros_like(terminated)
         else:
@@ -194,7 +196,8 @@ class Simulator(Generic[S]):
         if _any(diverged):
             state = where(diverged, lanes.state, out.state)
             reward, termination = (x.masked_fill(diverged, 0) for x in (out.reward, out.termination))
-            out = Transition(state, reward, termination, _blank(diverged, out.info))
+            info = _blank(diverged, out.info)
+            out = replace(out, state=state, reward=reward, termination=termination, info=info)
         return out, diverged
 
     def _start(self, seed: Tensor, episode: Tensor) -> S:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from dreamgym.core.bootstrap import poisson_weights
 from dreamgym.core.codec import action_dim
 from dreamgym.core.model import Obs, SequenceBatch, StageConfig, Transition, WorldModel
-from dreamgym.core.sampling import sample_normal
+from dreamgym.core.sampling import PerLane, sample_normal
 from dreamgym.core.spaces import is_image
 from dreamgym.errors import InvalidArgument, TrainingFailed, UnsupportedSpace
 from dreamgym.models.known import ENDINGS, REWARDS, KnownFn
@@ -197,7 +197,7 @@ class MlpEnsemble(WorldModel[State], nn.Module):
         return State(flat, torch.full((len(flat),), -1, device=flat.device))
 
     def step(
-        self, state: State, action: Tensor, noise: Tensor | None = None, temperature: float = 1.0
+        self, state: State, action: Tensor, noise: Tensor | None = None, temperature: PerLane = 1.0
     ) -> Transition[State]:
         """Return what one of the elites, drawn by the last number of `noise`, holds to happen next."""
         if noise is None:

@@ -16,7 +16,7 @@ from dreamgym.core.codec import action_dim
 from dreamgym.core.divergence import kl_categorical, kl_normal
 from dreamgym.core.model import Obs, SequenceBatch, StageConfig, Transition, WorldModel
 from dreamgym.core.perceptron import ACTIVATIONS, NORMS
-from dreamgym.core.sampling import log_probs, most_likely, sample_categorical, sample_normal
+from dreamgym.core.sampling import PerLane, log_probs, most_likely, sample_categorical, sample_normal
 from dreamgym.core.tree import tree_map, where
 from dreamgym.core.two_hot import NUM_BINS, two_hot_loss, two_hot_mean
 from dreamgym.errors import InvalidArgument
@@ -121,7 +121,7 @@ class Rssm(WorldModel[State], nn.Module):
         return State(deter, stoch)
 
     def step(
-        self, state: State, action: Tensor, noise: Tensor | None = None, temperature: float = 1.0
+        self, state: State, action: Tensor, noise: Tensor | None = None, temperature: PerLane = 1.0
     ) -> Transition[State]:
         """Return what the dream holds to happen next; the reward is read from the new state."""
         deter = self.gru(state.deter, state.stoch, action)
@@ -229,7 +229,7 @@ class Rssm(WorldModel[State], nn.Module):
             else masked_mean_from(free, nats, mask)
         )
 
-    def _draw(self, belief: Tensor, noise: Tensor, temperature: float = 1.0) -> Tensor:
+    def _draw(self, belief: Tensor, noise: Tensor, temperature: PerLane = 1.0) -> Tensor:
         """Return the latent `[B, Z]` that noise `[B, G]` draws from what a network gave."""
         if self.categorical:
             logits = self._groups(belief)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from dreamgym.core.model import Obs, SequenceBatch, StageConfig, Transition, WorldModel
-from dreamgym.core.sampling import sample_categorical
+from dreamgym.core.sampling import PerLane, sample_categorical
 from dreamgym.errors import InvalidArgument, UnsupportedSpace
 
 PAIR, NEXT, REWARD, TERMINATED = range(4)
@@ -105,7 +105,7 @@ class Tabular(WorldModel[State], nn.Module):
         return State(obs.argmax(1))
 
     def step(
-        self, state: State, action: Tensor, noise: Tensor | None = None, temperature: float = 1.0
+        self, state: State, action: Tensor, noise: Tensor | None = None, temperature: PerLane = 1.0
     ) -> Transition[State]:
         """Return one of the recorded outcomes; the temperature divides the logarithms of their counts."""
         noise = torch.randn(len(action), 1, device=action.device) if noise is None else noise

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from dreamgym.core import share
 from dreamgym.core.codec import action_dim
 from dreamgym.core.model import Obs, SequenceBatch, StageConfig, Transition, WorldModel
-from dreamgym.core.sampling import mixture_nll, sample_mixture
+from dreamgym.core.sampling import PerLane, mixture_nll, sample_mixture
 from dreamgym.core.spaces import is_image
 from dreamgym.core.tree import where
 from dreamgym.errors import InvalidArgument, UnsupportedSpace
@@ -136,7 +136,7 @@ class VaeMdnRnn(WorldModel[State], nn.Module):
         return where(is_first, State(z, fresh.h, fresh.c), State(z, h, c))
 
     def step(
-        self, state: State, action: Tensor, noise: Tensor | None = None, temperature: float = 1.0
+        self, state: State, action: Tensor, noise: Tensor | None = None, temperature: PerLane = 1.0
     ) -> Transition[State]:
         """Return what the dream holds to happen next; reward and termination are read from the new memory."""
         if noise is None:
@@ -146,7 +146,7 @@ class VaeMdnRnn(WorldModel[State], nn.Module):
         if len(state.z) == 1 and self._on_numpy(state.z):
             lstm, heads = self.lstm, self.heads
             weights = self._one_lane(torch.float32, lstm.weight, lstm.bias, heads.weight, heads.bias)
-            after, earned, logit = one_lane_step(weights, state.z, state.h, state.c, action, noise, temperature)
+            after, earned, logit = one_lane_step(weights, state.z, state.h, state.c, action, noise, float(temperature))
             ending = 0.5 + 0.5 * math.tanh(0.5 * (logit - excess))
             return Transition(State(*after), _one_lane(earned / self.config.reward_scale), _one_lane(ending))
         h, c = self.lstm.step([state.z, action], state.h, state.c)

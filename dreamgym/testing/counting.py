@@ -15,6 +15,7 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from dreamgym.core.model import Obs, Transition, WorldModel
+from dreamgym.core.sampling import PerLane
 from dreamgym.core.starts import StartBank
 from dreamgym.core.tree import where
 from dreamgym.hub import LoadedDream
@@ -86,12 +87,12 @@ class CountingWorld(WorldModel[Counted], nn.Module):
         return where(is_first, Counted(start, zeros, zeros, walk), later)
 
     def step(
-        self, state: Counted, action: Tensor, noise: Tensor | None = None, temperature: float = 1.0
+        self, state: Counted, action: Tensor, noise: Tensor | None = None, temperature: PerLane = 1.0
     ) -> Transition[Counted]:
         """Count on; `info["pair"]` is `[B, 2]`, the step and the action."""
         noise = torch.randn(len(action), 2) if noise is None else noise
         value = self._value(action)
-        t, total, walk = state.t + self.tick, state.total + value, state.walk + temperature**0.5 * noise[:, 0]
+        t, total, walk = state.t + self.tick, state.total + value, state.walk + (temperature**0.5 * noise[:, :1])[:, 0]
         if self.config.diverge_above is not None:
             total = torch.where(total > self.config.diverge_above, torch.nan, total)
         length = self.lengths[state.start.long() % len(self.lengths)]

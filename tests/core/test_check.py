@@ -1,5 +1,6 @@
 """check_world_model: every registered family passes, and each way to break the contract is named."""
 
+import math
 import re
 from dataclasses import dataclass, replace
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 from gymnasium import spaces
 from oracle import BUTTONS, LEVER, NUMBERS, PICTURES, PICTURES64, CountingConfig, CountingWorld, counting_world
+from wrapped import ARGUMENTS
 
 from dreamgym.core.check import check_world_model
 from dreamgym.core.model import Transition
@@ -26,8 +28,7 @@ SMALL = {
 }
 """A small config and an observation space for each family: one line for a new one."""
 
-WRAPPER_ARGUMENTS = {"disagreement": {"weight": 0.5}, "temperature": {"temperature": 1.3}, "tent": {"peak": 1.0}}
-NEEDS_MEMBERS = {"disagreement"}
+NEEDS_MEMBERS = {"penalize_disagreement", "terminate_on_disagreement"}
 """Wrappers that refuse families other than those whose small config has several members."""
 
 
@@ -47,7 +48,7 @@ def test_every_registered_family_keeps_the_contract(family, action_space):
     check_world_model(model)
     members = max(config.get("reward_members", 1), config.get("num_elites", 1)) > 1
     for name in [name for name in WRAPPERS if members or name not in NEEDS_MEMBERS]:
-        check_world_model(WRAPPERS.load(name)(model, **WRAPPER_ARGUMENTS[name]))
+        check_world_model(WRAPPERS.load(name)(model, **ARGUMENTS[name]))
 
 
 def test_worlds_of_pictures_dicts_and_numbers_keep_the_contract():
@@ -225,6 +226,24 @@ class NeedsNoise(World):
         return super().step(state, action, noise, temperature)
 
 
+class Rooted(World):
+    def step(self, state, action, noise=None, temperature=1.0):
+        return super().step(state, action, noise, math.sqrt(temperature))
+
+
+class OneHeat(World):
+    def step(self, state, action, noise=None, temperature=1.0):
+        heat = temperature if isinstance(temperature, float) else temperature.mean()
+        out = super().step(state, action, noise, heat)
+        return replace(out, state=replace(out.state, walk=out.state.walk + heat))
+
+
+class CutByNumber(World):
+    def step(self, *args):
+        out = super().step(*args)
+        return replace(out, truncated=out.termination)
+
+
 FAULTS = [
     (LaneAxisLast, "initial(3).walk has 4 rows; put the lane axis first."),
     (ObservesInPlace, "observe edited the state that it was given; return new tensors instead."),
@@ -247,6 +266,9 @@ FAULTS = [
     (DrawsItsReward, "step with the same noise gave another reward; use `noise` and no random numbers of its own."),
     (NormalisesOverLanes, "lane 0 stepped alone gives another state than among 3; normalise over features, not lanes."),
     (RanksRewards, "lane 0 stepped alone gives another reward than among 3; normalise over features, not lanes."),
+    (Rooted, "step takes no temperature [B, 1], one for each lane: "),
+    (OneHeat, "lane 0 at a temperature of its own in [B, 1] gives another state than at that number alone; use the"),
+    (CutByNumber, "truncated is float32 (3,); expected bool (3,), or None."),
     (NarrowFeatures, "features is float32 (3, 2); expected float32 (3, 4)."),
     (FlatDecode, "decode gave float32 (3, 3) for the observation; expected float32 (3, 4)."),
     (DoubleDecode, "decode gave float64 (3, 4) for the observation; expected float32 (3, 4)."),

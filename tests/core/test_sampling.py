@@ -21,6 +21,9 @@ LOGITS = torch.tensor([[1.0, 0.0, -1.0], [0.3, 2.0, 0.1]])  # [Z, K]
 MEAN = torch.tensor([[-20.0, 0.0, 20.0], [10.0, -10.0, 30.0]])
 STD = torch.tensor([[0.5, 1.0, 0.2], [0.1, 0.7, 1.5]])
 
+LANES = torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(1))  # [B, Z, K]
+NOISE = torch.randn(3, 8, generator=torch.Generator().manual_seed(2))
+
 
 def draw(temperature: float) -> np.ndarray:
     """Return `[MANY, Z]` draws of the mixtures above, whose components lie far apart."""
@@ -160,3 +163,17 @@ def test_a_temperature_that_is_no_positive_number_is_refused_by_its_value(bad):
 def test_a_temperature_is_returned_as_a_float():
     assert check_temperature(2) == check_temperature(np.float32(2)) == 2.0
     assert isinstance(check_temperature(2), float)
+
+
+@pytest.mark.parametrize("draw", [
+    lambda heat, rows: sample_normal(torch.zeros(3, 4)[rows], torch.ones(3, 4)[rows], NOISE[rows, :4], heat),
+    lambda heat, rows: sample_categorical(LANES[rows], NOISE[rows, :4], heat, 0.01),
+    lambda heat, rows: sample_mixture(LANES[rows], LANES[rows], LANES[rows].exp(), NOISE[rows], heat),
+], ids=["normal", "categorical", "mixture"])  # fmt: skip
+def test_a_temperature_for_each_lane_is_that_number_in_that_lane(draw):
+    heat = torch.tensor([[0.2], [1.0], [5.0]])
+    together = draw(heat, torch.arange(3))
+    assert together.shape[0] == 3
+    for lane in range(3):
+        assert torch.allclose(together[lane : lane + 1], draw(heat[lane].item(), torch.tensor([lane])))
+    assert not torch.allclose(together, draw(1.0, torch.arange(3)))

@@ -108,3 +108,18 @@ def test_compact_takes_the_smallest_type_that_serves_and_widen_undoes_it(numbers
     assert small.dtype == kept
     assert tree.widen(small).dtype == torch.float32
     assert torch.allclose(tree.widen(small), torch.tensor(numbers), atol=1e-4)
+
+
+def test_none_has_no_leaves_and_stays_none():
+    part = {"h": torch.arange(3.0), "none": None}
+    assert list(tree.named_leaves(part)) == ["h"]
+    assert len(list(tree.leaves(part))) == 1
+    picked = tree.gather(part, torch.tensor([2, 0]))
+    assert picked["none"] is None
+    assert picked["h"].tolist() == [2, 0]
+    assert tree.from_named_leaves(part, {"h": 5})["none"] is None
+
+
+def test_a_state_lies_where_its_first_leaf_lies():
+    assert tree.device_of({"h": torch.zeros(2, device="meta"), "c": torch.zeros(2)}).type == "meta"
+    assert tree.device_of(Inner(np.array(["a"]), torch.zeros(1))) is None

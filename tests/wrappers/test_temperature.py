@@ -1,19 +1,14 @@
 """The temperature wrapper, and what every wrapper passes on."""
 
 import math
-from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
 from dreamgym.wrappers.temperature import Temperature
 from oracle import LEVER, NUMBERS, counting_starts, counting_world
 
-from dreamgym.core.check import check_world_model
-from dreamgym.core.model import Transition
 from dreamgym.core.wrapper import ModelWrapper
 from dreamgym.errors import InvalidTemperature
-from dreamgym.registry import WRAPPERS
 
 START = counting_starts().sample(torch.zeros(1))
 NOISE = torch.tensor([[1.0, 0.0]])
@@ -46,19 +41,3 @@ def test_a_wrapper_passes_everything_on():
     assert wrapper.step(START, action, NOISE, 4.0).state.walk.item() == 2.0
     assert torch.equal(wrapper.decode(START), obs)
     assert torch.equal(wrapper.features(START), model.features(START))
-
-
-ARGUMENTS = {"disagreement": {"weight": 1.0}, "temperature": {"temperature": 1.3}, "tent": {"peak": 1.0}}
-
-
-class Doubtful(ModelWrapper[Any]):
-    """A world that also reports what some wrappers ask for."""
-
-    def step(self, state: Any, action: Any, noise: Any = None, temperature: float = 1.0) -> Transition[Any]:
-        out = self.model.step(state, action, noise, temperature)
-        return replace(out, info={"disagreement": torch.ones_like(out.reward)})
-
-
-@pytest.mark.parametrize("name", WRAPPERS)
-def test_a_model_in_any_registered_wrapper_keeps_the_contract(name):
-    check_world_model(WRAPPERS.load(name)(Doubtful(counting_world()), **ARGUMENTS[name]))
