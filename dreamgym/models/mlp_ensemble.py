@@ -97,7 +97,7 @@ class MlpEnsemble(WorldModel[State], nn.Module):
     of the change, in standard deviations of the recorded changes, and of the reward. The change is drawn, the reward is
     its mean. One more perceptron tells from the observation that is reached, and from what led there, whether the
     episode ends; inside of the members it would hardly learn beside a likelihood that has no upper bound. What never
-    varied in the recordings stays as it was.
+    varied in the recordings stays as it was, be it a number, the reward, or that no episode ended.
 
     `info["disagreement"]` `[B]` is the root of the mean over the observation's numbers of the variance, over the
     elites, of the predicted mean changes, in standard deviations of the recorded changes: 0 where all members say the
@@ -136,6 +136,8 @@ class MlpEnsemble(WorldModel[State], nn.Module):
     change_std: Tensor
     reward_mean: Tensor
     reward_std: Tensor
+    ending_mean: Tensor
+    ending_std: Tensor
 
     def __init__(
         self,
@@ -166,13 +168,19 @@ class MlpEnsemble(WorldModel[State], nn.Module):
             activation=config.activation,
         )
         if self.termination_fn is None:
-            sizes = {"hidden_dim": config.hidden_dim, "layers": config.termination_layers}
-            self.ending = make_mlp(2 * obs + action, 1, norm="none", activation=config.activation, **sizes)
+            self.ending = make_mlp(
+                2 * obs + action,
+                1,
+                hidden_dim=config.hidden_dim,
+                layers=config.termination_layers,
+                norm="none",
+                activation=config.activation,
+            )
         if config.probabilistic:
             self.highest = nn.Parameter(torch.full((self._targets,), 0.5))
             self.lowest = nn.Parameter(torch.full((self._targets,), -10.0))
         self.register_buffer("elites", torch.arange(config.num_elites or config.num_members))
-        for name, width in {"obs": obs, "action": action, "change": obs, "reward": 1}.items():
+        for name, width in {"obs": obs, "action": action, "change": obs, "reward": 1, "ending": 1}.items():
             # float64, which is kept where weights are stored in half precision
             self.register_buffer(f"{name}_mean", torch.zeros(width, dtype=torch.float64))
             self.register_buffer(f"{name}_std", torch.ones(width, dtype=torch.float64))
@@ -194,7 +202,7 @@ class MlpEnsemble(WorldModel[State], nn.Module):
         """Return what one of the elites, drawn by the last number of `noise`, holds to happen next."""
         if noise is None:
             noise = torch.randn(len(state.obs), self.noise_dim, device=state.obs.device)
-        move, shift, gain, mean, std = self._scale()
+        move, shift, gain, mean, std, share, ends = self._scale()
         num, obs_dim = len(self.elites), self.feature_dim
         now = torch.cat([state.obs, action * move[1] - move[0]], 1)  # [B, O + A]
         out = self.net(now, self._dreaming())  # [E, B, ...]
@@ -212,7 +220,8 @@ class MlpEnsemble(WorldModel[State], nn.Module):
         else:
             reward = self.reward_fn(self.decode(state), action, self.decode(after))
         if self.termination_fn is None:
-            termination = self.ending(torch.cat([now, after.obs], 1))[:, 0].sigmoid()
+            chance = self.ending(torch.cat([now, after.obs], 1))[:, 0].sigmoid()
+            termination = torch.where(ends > 0, chance, share)
         else:
             termination = self.termination_fn(self.decode(state), action, self.decode(after))
         # 0, or not a number where the state has left the finite ones: neither a saturated layer nor a known function,
@@ -239,10 +248,11 @@ class MlpEnsemble(WorldModel[State], nn.Module):
     @torch.no_grad()
     def begin_stage(self, stage: str, batches: Iterator[SequenceBatch]) -> None:
         """Take means and standard deviations from the recordings, and all members for as good as each other."""
-        parts: dict[str, list[Tensor]] = {"obs": [], "action": [], "change": [], "reward": []}
+        parts: dict[str, list[Tensor]] = {"obs": [], "action": [], "change": [], "reward": [], "ending": []}
         for batch in batches:
             obs, real = self._flatten(batch.obs), batch.mask > 0  # [B, T + 1, O]
-            values = (obs[:, :-1], batch.action, obs[:, 1:] - obs[:, :-1], batch.reward[..., None])
+            earned, ended = batch.reward[..., None], batch.terminated[..., None]
+            values = (obs[:, :-1], batch.action, obs[:, 1:] - obs[:, :-1], earned, ended)
             for part, value in zip(parts.values(), values, strict=True):
                 part.append(value[real])
         columns = {name: torch.cat(part).double() for name, part in parts.items()}
@@ -308,7 +318,7 @@ class MlpEnsemble(WorldModel[State], nn.Module):
 
     def _errors(self, batch: SequenceBatch) -> Tensor:
         """Return `[N, R]` each member's squared error of each transition, or what its likelihood makes of that."""
-        _, shift, gain, mean, std = self._scale()
+        _, shift, gain, mean, std, *_ = self._scale()
         obs = batch.obs
         assert isinstance(obs, Tensor)
         target = _divide((obs[:, 1:] - obs[:, :-1]).flatten(0, 1) - shift, gain)  # [R, O]
@@ -343,7 +353,7 @@ class MlpEnsemble(WorldModel[State], nn.Module):
         """Return what `_scales` makes of the recordings' statistics."""
         buffers = (
             self.obs_std, self.action_mean, self.action_std, self.change_mean, self.change_std,
-            self.reward_mean, self.reward_std,
+            self.reward_mean, self.reward_std, self.ending_mean, self.ending_std,
         )  # fmt: skip
         return _scales(torch.float32, *buffers) if plain_torch() else self._scales(torch.float32, *buffers)
 
@@ -362,12 +372,12 @@ def _scales(dtype: torch.dtype, *statistics: Tensor) -> tuple[Tensor, ...]:
     """Return what a step computes with, in float32.
 
     They are `[2, A]` shift and gain of an action; `[O]` shift and gain that turn a predicted change into one of the
-    standardised observation; mean and standard deviation of the reward.
+    standardised observation; mean and standard deviation of the reward and of endings.
     """
-    obs_std, action_mean, action_std, change_mean, change_std, reward_mean, reward_std = statistics
+    obs_std, action_mean, action_std, change_mean, change_std, *outcomes = statistics
     action_std, obs_std = _or_one(action_std), _or_one(obs_std)
     move = torch.stack([action_mean / action_std, 1 / action_std])
-    scales = (move, change_mean / obs_std, change_std / obs_std, reward_mean, reward_std)
+    scales = (move, change_mean / obs_std, change_std / obs_std, *outcomes)
     return tuple(x.to(dtype) for x in scales)
 
 

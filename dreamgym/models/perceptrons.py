@@ -14,6 +14,7 @@ from dreamgym.core.perceptron import ACTIVATIONS
 from dreamgym.errors import InvalidArgument
 from dreamgym.models.packed import PRECISIONS, Derived, plain_torch
 
+_LANES = 256
 _IN_PLACE: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh_,
     "relu": torch.relu_,
@@ -67,13 +68,18 @@ class Perceptrons(nn.Module):
             chosen = torch.arange(self.num, device=x.device) if members is None else members
             parameters = self._few(dtype, *parameters, chosen)
         layers = list(zip(parameters[: len(self.weights)], parameters[len(self.weights) :], strict=True))
-        hidden = x.to(dtype).expand(len(layers[0][0]), *x.shape)  # [E, B, input_dim]
+        if plain or not x.is_cpu:
+            return self._answer(x.to(dtype), layers, self.activation).float()
+        # a few lanes at a time, whose numbers stay in the processor's cache from layer to layer
+        parts = [self._answer(part, layers, self._in_place) for part in x.to(dtype).split(_LANES)]
+        return torch.cat(parts, 1).float() if len(parts) > 1 else parts[0].float()
+
+    def _answer(self, x: Tensor, layers: Any, activation: Callable[[Tensor], Tensor]) -> Tensor:
+        hidden = x.expand(len(layers[0][0]), *x.shape)  # [E, B, input_dim]
         for weight, bias in layers[:-1]:
-            hidden = torch.baddbmm(bias, hidden, weight)  # [E, B, hidden_dim]
-            # fresh memory for every operator would cost more than its arithmetic
-            hidden = self.activation(hidden) if plain else self._in_place(hidden)
+            hidden = activation(torch.baddbmm(bias, hidden, weight))  # [E, B, hidden_dim]
         weight, bias = layers[-1]
-        return torch.baddbmm(bias, hidden, weight).float()
+        return torch.baddbmm(bias, hidden, weight)
 
 
 def _uniform(num: int, rows: int, columns: int, fan_in: int) -> Tensor:

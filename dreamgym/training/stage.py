@@ -107,8 +107,8 @@ class StageTrainer:
     @torch.no_grad()
     def end(self) -> None:
         """Let the model look at the held-out episodes, or else at those of training, if it wants to."""
+        self._model.eval()
         if isinstance(self._model, StageHooks):
-            self._model.eval()
             self._model.end_stage(self._stage, (self._held_out or self._train).in_order())
 
     def moments(self) -> dict[str, Tensor]:

@@ -239,11 +239,16 @@ def test_elites_are_the_members_with_the_lowest_loss_on_held_out_transitions():
 def test_padding_chooses_no_elites():
     model = make(replace(SMALL, num_elites=1, probabilistic=False))
     batch = inputs(model, recorded(seed=8))
-    model.end_stage("ensemble", iter([batch]))
-    best = model.elites.clone()
-    absurd = torch.where(batch.mask[..., None] > 0, batch.obs, 1e4)
-    model.end_stage("ensemble", iter([replace(batch, obs=absurd)]))
-    assert torch.equal(model.elites, best)
+    with torch.no_grad():
+        for member in range(4):
+            model.net.biases[-1][member] += (
+                3 * member
+            )  # best for what is recorded is the first, for what is not the last
+    leap = torch.where(batch.mask[:, 0, None] > 0, batch.obs[:, 1], 1e4)
+    absurd = replace(batch, obs=torch.stack([batch.obs[:, 0], leap], 1))
+    for mask, best in ((batch.mask, 0), (torch.ones_like(batch.mask), 3)):
+        model.end_stage("ensemble", iter([replace(absurd, mask=mask)]))
+        assert model.elites.tolist() == [best]
 
 
 def test_members_learn_from_different_bootstraps_and_are_judged_on_everything():

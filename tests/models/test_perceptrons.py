@@ -42,6 +42,12 @@ def test_each_says_what_it_says_alone(activation, members, grad):
         torch.testing.assert_close(row, alone(net, member, ACTIVATIONS[activation])(x))
 
 
+def test_many_lanes_are_answered_as_few_are():
+    net, x = make(), torch.randn(600, 5)
+    with torch.no_grad():
+        torch.testing.assert_close(net(x), torch.cat([net(part) for part in x.split(100)], 1))
+
+
 def test_the_first_weights_are_as_wide_as_those_of_a_layer_of_torch():
     torch.manual_seed(0)
     net, layer = Perceptrons(50, 9, 2, hidden_dim=64, layers=1, activation="relu"), nn.Linear(9, 3200)
