@@ -105,9 +105,8 @@ def _normal_on_cpu(seed: Tensor, stream: int, count: Tensor, width: int) -> np.n
     """Return what `normal` returns, within rounding."""
     half = (width + 1) // 2
     numbers = np.empty((len(seed), 2, half), np.float32)
-    lanes = max(
-        1, _CHUNK // max(1, half)
-    )  # what leaves the processor's cache, or is new to the process, costs four times more
+    # what leaves the processor's cache, or is new to the process, costs four times more
+    lanes = max(1, _CHUNK // max(1, half))
     for part, keys, counts in zip(*(_chunks(x, lanes) for x in (numbers, seed, count)), strict=True):
         bits = _bits_on_cpu(keys, stream, counts, half)
         radius = _floats(bits & _LOW)

@@ -18,7 +18,8 @@ from dreamgym.core.tree import compact, tree_map
 from dreamgym.envs.simulator import Simulator
 from dreamgym.errors import InvalidArgument, TrainingFailed, UnsupportedSpace
 from dreamgym.hub import build_model, load, save_dream
-from dreamgym.models.mlp_ensemble import Config, MlpEnsemble, State, mbpo, pets, regression
+from dreamgym.models.mlp_ensemble import Config, MlpEnsemble, State
+from dreamgym.models.mlp_ensemble_sizes import mbpo, pets, regression
 
 OBS = spaces.Box(-np.inf, np.inf, (3,), np.float32)
 LEVER = spaces.Box(-2.0, 2.0, (2,), np.float32)
