@@ -100,7 +100,7 @@ def evolve(
         weights = np.stack(search.ask())  # [N, W]
         returns = expected_returns(
             dream.model, bank, policy, torch.from_numpy(weights).float(), rollouts, horizon, seed, generation
-        ).numpy()
+        ).numpy(force=True)
         search.tell(list(weights), list(rank(returns)))  # it looks at the order only
         finite = returns[np.isfinite(returns)]
         row = Generation(

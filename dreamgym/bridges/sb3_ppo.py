@@ -78,6 +78,7 @@ def train_ppo(
     starts: str = "all",
     wrap: WrapSpec = (),
     seed: int = 0,
+    device: str = "cpu",
     config: PPOConfig | None = None,
     algorithm: PPO | None = None,
     progress: Callable[[PPO, Progress], object] | None = None,
@@ -92,6 +93,7 @@ def train_ppo(
         starts: "all" recorded situations, or only those that open an episode ("first").
         wrap: model wrappers, e.g. `[("tent", {"peak": 4.2})]`.
         seed: of weights, dreams and exploration.
+        device: where dream and policy lie; between them SB3 keeps what happened on the host.
         config: how PPO learns.
         algorithm: train this one further, which an earlier call returned; `config` and `seed` are then its own.
         progress: called after each update, e.g. to write a checkpoint with `export_policy`; False ends the training.
@@ -101,9 +103,12 @@ def train_ppo(
     """
     config = config or PPOConfig()
     envs = DreamVecEnv(
-        dream, lanes, reward_scale=config.reward_scale, max_episode_steps=horizon, starts=starts, wrap=wrap
+        dream, lanes, reward_scale=config.reward_scale, max_episode_steps=horizon, starts=starts, wrap=wrap,
+        device=device,
+    )  # fmt: skip
+    return learn_ppo(
+        envs, decisions=decisions, seed=seed, device=device, config=config, algorithm=algorithm, progress=progress
     )
-    return learn_ppo(envs, decisions=decisions, seed=seed, config=config, algorithm=algorithm, progress=progress)
 
 
 def learn_ppo(
@@ -111,6 +116,7 @@ def learn_ppo(
     *,
     decisions: int,
     seed: int = 0,
+    device: str = "cpu",
     config: PPOConfig | None = None,
     algorithm: PPO | None = None,
     progress: Callable[[PPO, Progress], object] | None = None,
@@ -144,7 +150,7 @@ def learn_ppo(
                     "activation_fn": ACTIVATIONS[config.activation],
                     "log_std_init": config.log_std_init,
                 },
-                stats_window_size=lanes, seed=seed, device="cpu",
+                stats_window_size=lanes, seed=seed, device=device,
             )  # fmt: skip
         else:
             algorithm.set_env(envs)

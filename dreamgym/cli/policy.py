@@ -20,6 +20,7 @@ from dreamgym.core.policy import Policy, save_policy
 from dreamgym.core.wrapper import WrapSpec
 from dreamgym.errors import InvalidArgument
 from dreamgym.hub import LoadedDream, load, ship_policy
+from dreamgym.training.run import choose_device
 
 
 @dataclass(kw_only=True)
@@ -58,6 +59,8 @@ class PolicyOptions:
     """Dreams begin in any recorded situation, or only where episodes began."""
     seed: int = 0
     """Of weights, dreams and exploration."""
+    device: str = "cpu"
+    """cpu or cuda; a GPU pays from some thousand lanes upwards."""
     decisions: int = 2_000_000
     """PPO: decisions of all dreams together."""
     lanes: int = 512
@@ -77,6 +80,7 @@ class PolicyOptions:
 
 def train_policy(options: PolicyOptions) -> int:
     """Train a policy inside a dream, by PPO, in imagination or by evolution."""
+    options.device = str(choose_device(options.device))
     dream = load(options.dream, options.variant)
     assert dream.folder is not None
     if options.out is not None and options.out.suffix != ".safetensors":
@@ -107,6 +111,7 @@ def _ppo(options: PolicyOptions, dream: LoadedDream, wrap: WrapSpec) -> tuple[Po
             starts=options.starts,
             wrap=wrap,
             seed=options.seed,
+            device=options.device,
             config=options.ppo,
             progress=show,
         )
@@ -124,7 +129,7 @@ def _dreamer(options: PolicyOptions, dream: LoadedDream, wrap: WrapSpec) -> tupl
             bar.update(row.update - bar.n)
 
         return train_dreamer(
-            open_dream(dream, None, wrap, "cpu"),
+            open_dream(dream, None, wrap, options.device),
             updates=options.updates,
             starts_per_update=options.imagined,
             config=options.dreamer,
@@ -144,7 +149,7 @@ def _cma(options: PolicyOptions, dream: LoadedDream, wrap: WrapSpec) -> tuple[Po
             bar.set_postfix(best=f"{row.best:.1f}", mean=f"{row.mean:.1f}", refresh=False)
             bar.update()
 
-        wrapped = open_dream(dream, None, wrap, "cpu")
+        wrapped = open_dream(dream, None, wrap, options.device)
         return evolve(wrapped, seed=options.seed, starts=options.starts, progress=show, **asdict(options.cma))
 
 

@@ -82,7 +82,7 @@ def train(arguments: Sequence[str]) -> int:
     )
     if not is_first_process():
         return 0
-    bank = make_start_bank(model.cpu(), dataset.split(run.holdout)[0], options.starts, seed=run.seed)
+    bank = make_start_bank(model, dataset.split(run.holdout)[0], options.starts, seed=run.seed)
     figures = {"steps": dict(result.steps), "terms": dict(result.terms), "validation": dict(result.validation)}
     card = {
         "id": options.out.resolve().name,

@@ -12,6 +12,7 @@ from torch import Tensor
 from dreamgym.core.codec import encode_action, encode_obs
 from dreamgym.core.model import Obs, SequenceBatch
 from dreamgym.core.share import Share
+from dreamgym.core.tree import tree_map
 from dreamgym.data.episodes import ArrayObs, Dataset
 from dreamgym.errors import InvalidArgument, InvalidDataset
 
@@ -33,6 +34,8 @@ class SequenceSampler:
         inputs: `[all observations, ...]` in the order of `iterate_obs`, given out in place of the observations.
         device: where the batch lies; pictures travel there as bytes.
         share: of each batch, where several processes train together; only its episodes are read.
+        resident: whether all observations are kept on the device; by default they are on a GPU, if they take no more
+            than half of its free memory.
 
     Raises:
         InvalidDataset: if `dataset` has no episode.
@@ -50,6 +53,7 @@ class SequenceSampler:
         inputs: Tensor | None = None,
         device: torch.device | str = "cpu",
         share: Share | None = None,
+        resident: bool | None = None,
     ) -> None:
         if len(dataset) == 0:
             raise InvalidDataset("the dataset has 0 episodes to draw from; record more, or hold out fewer.")
@@ -81,6 +85,8 @@ class SequenceSampler:
         self._obs_space, self._action_space = dataset.observation_space, dataset.action_space
         episodes = list(dataset)
         self._obs = [episode.obs for episode in episodes]
+        resident = inputs is None and _fits(self._obs, self._device) if resident is None else resident
+        self._resident = _upload(self._obs, self._device) if resident else None
         # one row for each observation, so that they share its index; the last row of an episode serves as padding
         self._action = np.concatenate([x for episode in episodes for x in (episode.action, episode.action[-1:])])
         self._reward = np.concatenate([x for episode in episodes for x in (episode.reward, np.zeros(1, np.float32))])
@@ -117,7 +123,7 @@ class SequenceSampler:
         now = rows[:, :-1]  # [B, T]
         action = encode_action(self._action_space, self._action[now.ravel()])  # [B * T, A]
         return SequenceBatch(
-            obs=self._windows(episode, start) if self._inputs is None else self._inputs[torch.from_numpy(rows)],
+            obs=self._observations(episode, start, rows),
             action=action.view(*now.shape, action.shape[-1]).to(self._device),
             reward=torch.from_numpy(self._reward[now]).to(self._device),
             terminated=torch.from_numpy(self._terminated[now]).to(self._device),
@@ -142,6 +148,16 @@ class SequenceSampler:
         ours = self._share.rows(size)
         return episode[ours], start[ours]
 
+    def _observations(self, episode: np.ndarray, start: np.ndarray, rows: np.ndarray) -> Any:
+        """Return the observations or inputs `[B, T + 1, ...]` that lie in these rows."""
+        if self._inputs is not None:
+            return self._inputs[torch.from_numpy(rows)]
+        if self._resident is None:
+            return self._windows(episode, start)
+        flat = torch.from_numpy(rows.ravel()).to(self._device)
+        encoded = encode_obs(self._obs_space, tree_map(lambda x: x[flat], self._resident), self._device)
+        return tree_map(lambda x: x.view(*rows.shape, *x.shape[1:]), encoded)
+
     def _windows(self, episode: np.ndarray, start: np.ndarray) -> Any:
         """Return the observations of windows, `[B, T + 1, ...]` in model units."""
         num = self.sequence_length + 1
@@ -161,6 +177,28 @@ class SequenceSampler:
         if isinstance(encoded, dict):
             return {name: x.view(-1, num, *x.shape[1:]) for name, x in encoded.items()}
         return encoded.view(-1, num, *encoded.shape[1:])
+
+
+def _fits(obs: list[ArrayObs], device: torch.device) -> bool:
+    """Return whether a GPU has room for all observations of these episodes, and as much again for its work."""
+    if device.type != "cuda":
+        return False
+    size = sum(
+        part.nbytes for episode in obs for part in (episode.values() if isinstance(episode, dict) else [episode])
+    )
+    return 2 * size <= torch.cuda.mem_get_info(device)[0]
+
+
+def _upload(obs: list[ArrayObs], device: torch.device) -> Any:
+    """Return `[N, ...]`, the observations of all episodes on a device, in env units, as recorded; a dict for a Dict."""
+    first = obs[0]
+    if isinstance(first, dict):
+        return {name: _upload([episode[name] for episode in obs], device) for name in first}  # type: ignore[call-overload, misc]
+    dtype = torch.from_numpy(np.empty(0, first.dtype)).dtype
+    whole = torch.empty(sum(map(len, obs)), *first.shape[1:], dtype=dtype, device=device)
+    for part, episode in zip(whole.split([len(episode) for episode in obs]), obs, strict=True):
+        part.copy_(torch.from_numpy(np.array(episode)))  # a copy: recordings are read-only, which torch warns of
+    return whole
 
 
 def iterate_obs(dataset: Dataset, batch_size: int, device: torch.device | str = "cpu") -> Iterator[Obs]:

@@ -45,6 +45,18 @@ def test_single_observations_in_order_are_all_observations(tmp_path):
     assert obs.tolist() == [0, 1, 2, 100, 101, 102, 103]
 
 
+@pytest.mark.parametrize("length", [0, 4])
+def test_windows_of_observations_that_are_kept_on_the_device_are_the_same(tmp_path, length):
+    dataset = write(tmp_path, 20, 7, 2)
+    for step in range(3):
+        kept, read = (
+            SequenceSampler(dataset, length, 32, ending_share=0.3, resident=resident).batch(step)
+            for resident in (True, False)
+        )
+        assert torch.equal(kept.obs, read.obs)
+        assert torch.equal(kept.mask, read.mask)
+
+
 def test_an_episode_shorter_than_the_window_is_padded_at_its_end(tmp_path):
     batch = SequenceSampler(write(tmp_path, 1, 3), sequence_length=4, batch_size=64).batch(0)
     for b in range(64):
