@@ -39,7 +39,8 @@ def _bits(seed: Tensor, stream: int, count: Tensor, width: int) -> Tensor:
     """Return `[B, width]` int64 of independent random bits."""
     offset = ((stream + 1) * _GOLDEN + 2**63) % 2**64 - 2**63  # wraps as int64 does; a larger int has no tensor
     key = _mix_(_mix_(seed + offset) + count * _GOLDEN)  # [B]
-    index = torch.arange(1, width + 1, device=seed.device) * _GOLDEN
+    # the multiples of golden, of -1 - i rather than i + 1: a compiler would take the product for an int32 address
+    index = torch.arange(width, device=seed.device).bitwise_not() * -_GOLDEN
     return _mix_(key[:, None] + index)  # [B, width]
 
 
