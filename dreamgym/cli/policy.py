@@ -6,7 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,7 +16,7 @@ from tqdm import tqdm
 from dreamgym.agents.dreamer_config import DreamerConfig
 from dreamgym.bridges.sb3 import export_policy
 from dreamgym.bridges.sb3_ppo import PPOConfig, Progress, train_ppo
-from dreamgym.core.policy import Policy, save_policy
+from dreamgym.core.policy import Policy, mean_policy, save_policy
 from dreamgym.core.wrapper import WrapSpec
 from dreamgym.errors import InvalidArgument
 from dreamgym.hub import LoadedDream, load, ship_policy
@@ -59,6 +59,8 @@ class PolicyOptions:
     """Dreams begin in any recorded situation, or only where episodes began."""
     seed: int = 0
     """Of weights, dreams and exploration."""
+    members: int = 1
+    """Policies to train, with this seed and the following ones; what acts is the mean of them."""
     device: str = "cpu"
     """cpu or cuda; a GPU pays from some thousand lanes upwards."""
     decisions: int = 2_000_000
@@ -85,8 +87,15 @@ def train_policy(options: PolicyOptions) -> int:
     assert dream.folder is not None
     if options.out is not None and options.out.suffix != ".safetensors":
         raise InvalidArgument(f"out is {options.out}; expected a file name that ends in .safetensors.")
+    if options.members < 1:
+        raise InvalidArgument(f"members is {options.members}; expected at least 1.")
+    if options.members > 1 and options.algo == "dreamer" and options.dreamer.norm != "none":
+        raise InvalidArgument("members needs policies without norms; add --dreamer.norm none.")
     train = {"ppo": _ppo, "dreamer": _dreamer, "cma": _cma}[options.algo]
-    policy, curve = train(options, dream, parse_wrap(options.wrap))
+    seeds = range(options.seed, options.seed + options.members)
+    trained = [train(replace(options, seed=seed), dream, parse_wrap(options.wrap)) for seed in seeds]
+    policy = trained[0][0] if options.members == 1 else mean_policy([policy for policy, _ in trained])
+    curve = [row for _, rows in trained for row in rows]
     path = save_policy(policy, options.out) if options.out else ship_policy(dream.folder, policy)
     if options.json:
         print(json.dumps({"policy": str(path), "curve": [asdict(row) for row in curve]}))

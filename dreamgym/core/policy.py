@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,42 @@ class Policy(nn.Module):
     def num_weights(self) -> int:
         """Return how many numbers the policy was trained with."""
         return sum(p.numel() for p in self.parameters())
+
+
+@torch.no_grad()
+def mean_policy(policies: Sequence[Policy]) -> Policy:
+    """Return one policy whose raw outputs are the mean of those of several, for example of several training seeds.
+
+    Where one of them errs the others do not, and what each exaggerates in its own way averages out.
+
+    Args:
+        policies: for the same dream and actions, with as many hidden layers of the same kind; widths may differ. Those
+            with norms, which see a whole layer, have no such mean.
+
+    Raises:
+        InvalidArgument: if there is none, or they do not fit together.
+    """
+    kinds = {replace(policy.config, hidden=(0,) * len(policy.config.hidden)) for policy in policies}
+    actions = {str(policy.action_space) for policy in policies}
+    if len(kinds) != 1 or len(actions) != 1 or next(iter(kinds)).norm != "none":
+        raise InvalidArgument(
+            f"policies are {[policy.config for policy in policies]} for {sorted(actions)}; expected some that differ "
+            "in weights and widths alone, without norms."
+        )
+    layers = [[layer for layer in policy.net if isinstance(layer, nn.Linear)] for policy in policies]
+    *inner, outer = range(len(layers[0]))
+    widths = tuple(sum(own[i].out_features for own in layers) for i in inner)
+    mean = Policy(replace(policies[0].config, hidden=widths), policies[0].action_space)
+    for i, layer in enumerate(layer for layer in mean.net if isinstance(layer, nn.Linear)):
+        weights: list[Tensor] = [own[i].weight for own in layers]
+        biases: list[Tensor] = [own[i].bias for own in layers]
+        if i == outer:  # side by side, each with its share
+            layer.weight.copy_((torch.cat(weights, 1) if inner else torch.stack(weights).sum(0)) / len(layers))
+            layer.bias.copy_(torch.stack(biases).mean(0))
+        else:  # below the first layer nobody reads what the others hide
+            layer.weight.copy_(torch.cat(weights) if i == 0 else torch.block_diag(*weights))
+            layer.bias.copy_(torch.cat(biases))
+    return mean.eval()
 
 
 def save_policy(policy: Policy, path: str | Path) -> Path:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import gymnasium as gym
 import pytest
+import torch
 from tiny import save_tiny_dream, save_tiny_policy
 
 from dreamgym.cli import commands as cli
@@ -284,6 +285,17 @@ def test_train_policy_learns_in_imagination_into_a_file(run, folder, tmp_path):
     assert load_policy(file).config.norm == "rms"
 
 
+def test_several_members_act_as_the_mean_of_what_their_seeds_learn_alone(run, folder, tmp_path):
+    options = ("--decisions", 64, "--lanes", 8, "--ppo.rollout", 4, "--ppo.minibatch", 32)
+    files = [tmp_path / f"{name}.safetensors" for name in ("3", "4", "both")]
+    for file, more in zip(files, (("--seed", 3), ("--seed", 4), ("--seed", 3, "--members", 2)), strict=True):
+        assert run("train-policy", folder, "--out", file, *options, *more)[0] == 0
+    one, other, both = (load_policy(file) for file in files)
+    features = torch.randn(5, both.config.input_dim)
+    assert torch.allclose(both(features), (one(features) + other(features)) / 2, atol=1e-6)
+    assert not torch.allclose(one(features), other(features), atol=1e-3)
+
+
 def test_train_policy_evolves_a_controller_into_a_file(run, folder, tmp_path):
     pytest.importorskip("cma")
     file = tmp_path / "controller.safetensors"
@@ -334,6 +346,9 @@ WRONG = [
     ("train-policy FOLDER --out policy.zip", "out is policy.zip; expected a file name that ends in .safetensors"),
     ("train-policy FOLDER --wrap tent:peak", "wrap is 'tent:peak'; expected NAME:KEY=NUMBER, e.g. tent:peak=4.2"),
     ("train-policy FOLDER --wrap tnt:peak=4", "unknown wrapper 'tnt'.*Did you mean 'tent'?"),
+    ("train-policy FOLDER --members 0", "members is 0; expected at least 1"),
+    ("train-policy FOLDER --members 2 --algo dreamer", "members needs policies without norms; add --dreamer.norm none"),
+    ("train-policy FOLDER --device cuda:7", "device is 'cuda:7', which is not to be had here"),
     ("train-policy FOLDER --decisions 0", "decisions is 0; expected at least 1"),
     ("improve FOLDER --data DATA --out OUT --only mdn", "unknown stage 'mdn'; available: mdn_rnn, vae"),
 ]

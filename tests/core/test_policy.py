@@ -10,7 +10,7 @@ import torch
 from gymnasium import spaces
 from safetensors.torch import load_file, save_file
 
-from dreamgym.core.policy import Policy, PolicyConfig, check_policy, load_policy, save_policy
+from dreamgym.core.policy import Policy, PolicyConfig, check_policy, load_policy, mean_policy, save_policy
 from dreamgym.errors import CorruptDream, ForeignDream, InvalidArgument, PolicyMismatch
 
 STEER = spaces.Box(np.float32([-1, 0, 0]), np.float32([1, 1, 1]))
@@ -193,3 +193,28 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatc
         save_policy(policy(hidden=(3,)), path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("widths", [[(), ()], [(7,), (3,)], [(4, 6), (5, 2), (3, 3)]], ids=str)
+def test_the_mean_of_policies_gives_the_mean_of_their_outputs_and_is_one_policy(widths, tmp_path):
+    members = []
+    for seed, hidden in enumerate(widths):
+        torch.manual_seed(seed)
+        members.append(Policy(PolicyConfig(input_dim=5, hidden=hidden, dream="D", model_sha256="abc"), STEER))
+    mean = load_policy(save_policy(mean_policy(members), tmp_path / "mean.safetensors"))
+    features = torch.randn(6, 5)
+    assert torch.allclose(mean(features), torch.stack([member(features) for member in members]).mean(0), atol=1e-6)
+    assert mean.config.dream == "D"
+    assert mean.config.hidden == tuple(map(sum, zip(*widths, strict=True)))
+
+
+@pytest.mark.parametrize(
+    "others",
+    [[], [policy(activation="relu")], [policy(hidden=(7, 7))], [policy(space=KEYS)], [policy(model_sha256="other")]],
+    ids=["none", "activation", "depth", "actions", "dream"],
+)
+def test_policies_that_do_not_fit_together_have_no_mean(others):
+    with pytest.raises(InvalidArgument, match="expected some that differ in weights and widths alone"):
+        mean_policy([policy(), *others] if others else [])
+    with pytest.raises(InvalidArgument, match="without norms"):
+        mean_policy([policy(norm="layer")])
