@@ -96,6 +96,13 @@ class WorldModel(ABC, Generic[S]):
             temperature: above 1 makes the dream less certain, a number or `[B, 1]`; `core/sampling.py` has its meaning.
         """
 
+    def without_info(self) -> WorldModel[S]:
+        """Return a model that dreams the same but may leave a step's `info` empty, if that saves it something.
+
+        Planners, which look at rewards and endings alone, ask for it. It shares its weights with this one.
+        """
+        return self
+
     @abstractmethod
     def features(self, state: S) -> Tensor:
         """Return `[B, F]` float32, what a small policy sees of a state."""
