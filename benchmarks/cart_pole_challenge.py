@@ -150,8 +150,7 @@ class ExactCartPole(WorldModel[Place]):
 class Agreeing:
     """Acts by the members of an ensemble, each of which judges the same 50 sequences.
 
-    Where all prefer the same first action, it is done. Elsewhere the action is done that is worth most to the member
-    to whom it is worth least.
+    Where all prefer the same first action, it is done. Elsewhere the action is done that is worth most on average.
     """
 
     def __init__(self, members: Sequence[WorldModel[Any]], planner: Planner) -> None:
@@ -177,7 +176,7 @@ class Agreeing:
         agreed = (votes == votes[0]).all(0)
         self.decisions += len(agreed)
         self.agreed += int(agreed.sum())
-        return torch.where(agreed, votes[0], worth.amin(0).argmax(1)).numpy()
+        return torch.where(agreed, votes[0], worth.mean(0).argmax(1)).numpy()
 
 
 def planned(model: WorldModel[Any], actor: Any, first: int, episodes: int = EPISODES) -> np.ndarray:

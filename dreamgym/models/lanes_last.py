@@ -53,20 +53,19 @@ class Net:
 
 @dataclass(frozen=True)
 class Folded:
-    """What an ensemble computes with: O numbers of an observation, M that are predicted."""
+    """What an ensemble computes with: the weights that dream, with all scales and constants put into them."""
 
     members: Net
-    """Of those that dream; reads observation, action in env units, and 1."""
+    """Of E members; reads observation, action in env units, and 1. It answers the mean changes of the O numbers of an
+    observation, the reward in env units if it is predicted, and what `variance` takes, if variances are."""
+    variance: tuple[Tensor, Tensor] | None
+    """`[O, 1]` each, a and b: the variance of a change is a + b * sigmoid of what a member says."""
     ending: Net | float
     """Reads the observation that is reached, and what the members read; or the share of transitions that end."""
-    variance: tuple[Tensor, Tensor, Tensor] | None
-    """`[O, 1]` each: highest log-variance; the exponentials of the lowest and of the highest."""
-    change: tuple[Tensor, Tensor]
-    """`[O, 1]` each, shift and gain of a predicted change."""
-    reward: tuple[Tensor, float] | None
-    """Mean `[]` and standard deviation of it, if the members predict it: after the changes."""
-    varies: Tensor
-    """`[E * O]`, 1 / (E * O) for what varies, else 0."""
+    pays: bool
+    """Whether the reward is predicted."""
+    weight: Tensor
+    """`[E * O]`, of squared deviations in the square of the disagreement."""
 
 
 def fold(
@@ -113,8 +112,21 @@ def fold(
         acting = weight[:, :, width:] / action_std
         return torch.cat([weight[:, :, :width], acting, (bias - acting @ action_mean)[:, :, None]], 2).to(dtype)
 
+    shift, gain = change_mean / obs_std, change_std / obs_std
     turned = [weight[elites].transpose(1, 2).contiguous() for weight in weights]
     across = [bias[elites].transpose(1, 2).contiguous() for bias in biases]
+    scales, offsets = [gain, *[reward_std] * pays], [shift, *[reward_mean] * pays]
+    rows, variance = len(torch.cat(scales)), None
+    keep = [*range(rows)]
+    if bounds:
+        highest, lowest = (bound[:width].double() for bound in bounds)
+        # e^x of a softplus within a softplus, as log-variances have it, is a sigmoid between the bounds' exponentials
+        variance = tuple((gain.square() * bound.exp())[:, None].to(dtype) for bound in (lowest, highest))
+        keep += range(rows, rows + width)
+        scales, offsets = [*scales, torch.ones_like(gain)], [*offsets, -highest]
+    scale, offset = torch.cat(scales)[:, None], torch.cat(offsets)[:, None]
+    turned[-1] = (turned[-1][:, keep] * scale).to(dtype)
+    across[-1] = (across[-1][:, keep] * scale + offset).to(dtype)
     members = Net([reading(turned[0], across[0][:, :, 0]), *turned[1:]], across[1:])
     ending: Net | float = float(ending_mean)
     if tells and float(ending_std) > 0:
@@ -122,14 +134,8 @@ def fold(
         now, after = first[:, :-width], first[:, -width:]
         top = torch.cat([after, reading(now[None], bias[None])[0]], 1)
         ending = Net([top[None], *(w[None] for w in later)], [b[None, :, None] for b in later_biases])
-    variance = None
-    if bounds:
-        highest, lowest = (bound[:width, None].double() for bound in bounds)
-        variance = highest.to(dtype), lowest.exp().to(dtype), highest.exp().to(dtype)
-    shift, gain = ((x / obs_std)[:, None].to(dtype) for x in (change_mean, change_std))
-    varies = ((gain > 0) / (len(elites) * width)).flatten().repeat(len(elites)).to(dtype)
-    reward = (reward_mean[0].to(dtype), float(reward_std)) if pays else None
-    return Folded(members, ending, variance, (shift, gain), reward, varies)
+    weight = torch.where(gain > 0, 1 / gain.square(), 0) / (len(elites) * width)
+    return Folded(members, variance, ending, pays, weight.repeat(len(elites)).to(dtype))
 
 
 @dataclass(frozen=True)
@@ -169,49 +175,98 @@ def dream(
         report: whether the disagreement is wanted.
     """
     lanes, width = obs.shape
-    count = len(folded.members.weights[0])
     now = obs.t()
     read = torch.cat([now, action.t(), obs.new_ones(1, lanes)])  # [O + A + 1, L]
-    disagreement = None
-    if count == 1:
-        chosen = folded.members.by_parts(read[None], activation, _LANES)[0]
-    elif report or lanes <= _FEW:
+    if report:
         out = folded.members.by_parts(read[None], activation, _LANES)  # [E, ..., L]
         chosen = out.gather(0, member.expand(1, out.shape[1], lanes))[0]  # [..., L]
-        if report:
-            means = out[:, :width]
-            squares = (means - means.mean(0)).square_().flatten(0, 1)  # [E * O, L]
-            disagreement = torch.mv(squares.t(), folded.varies).sqrt_()
     else:
-        columns, places, each = _sorted(member.numpy(), count)
-        asked = read.index_select(1, columns).view(len(read), count, each).transpose(0, 1)  # [E, O + A + 1, each]
-        out = folded.members.by_parts(asked, activation, _LANES)  # [E, ..., each]
-        chosen = out.transpose(0, 1).flatten(1).index_select(1, places)
-    (shift, gain), change = folded.change, chosen[:width]
-    if folded.variance is not None:
-        highest, low, high = folded.variance
-        # a softplus within a softplus, as an exponent: a sigmoid between the exponentials of the bounds
-        raw = chosen[len(chosen) // 2 :][:width]
-        std = torch.addcmul(low, high, (raw - highest).sigmoid_()).sqrt_()
-        if isinstance(temperature, Tensor):
-            std *= temperature.sqrt().t()
-        elif temperature != 1:
-            std *= math.sqrt(temperature)
-        change = std.mul_(noise[:, :width].t()).add_(change)
-    after = torch.addcmul(now + shift, gain, change)  # [O, L]
-    if isinstance(folded.ending, Net):
-        ending = folded.ending.by_parts(torch.cat([after, read])[None], activation, count * _LANES)[0, 0].sigmoid_()
-    else:
-        ending = obs.new_full((lanes,), folded.ending)
-    reward = None
-    if folded.reward is not None:
-        mean, scale = folded.reward
-        reward = torch.add(mean, chosen[width], alpha=scale)
-    return Dreamed(after.t().contiguous(), reward, ending, disagreement)
+        chosen = _ask(folded.members, activation, read, _sort(member[None].numpy(), folded), 0)
+    after = _moved(folded, now, chosen, noise[:, :width].t(), _spread(temperature))
+    disagreement = None
+    if report:
+        means = out[:, :width]
+        squares = (means - means.mean(0)).square_().flatten(0, 1)  # [E * O, L]
+        disagreement = torch.mv(squares.t(), folded.weight).sqrt_()
+    reward = chosen[width].clone() if folded.pays else None
+    return Dreamed(after.t().contiguous(), reward, _endings(folded, activation, after, read), disagreement)
+
+
+@dataclass(frozen=True)
+class Unfolded:
+    """What follows in L lanes in H steps."""
+
+    obs: Tensor
+    """`[H + 1, O, L]` standardised, the first ones as well."""
+    reward: Tensor | None
+    """`[H, L]` env units; None where the members predict none."""
+    ending: Tensor
+    """`[H, L]`, the probability, as far as the perceptron of endings tells it."""
+
+
+def unroll(
+    folded: Folded,
+    activation: Activation,
+    obs: Tensor,
+    actions: Tensor,
+    members: Tensor,
+    noise: Tensor,
+    temperature: PerLane,
+) -> Unfolded:
+    """Return what so many calls of `dream` return; what does not hang on the step before is done for all at once.
+
+    Args:
+        folded: what `fold` returned.
+        activation: of the hidden layers, in place.
+        obs: `[L, O]` standardised.
+        actions: `[H, L, A]` env units.
+        members: `[H, L]` int64 in [0, E), who dreams.
+        noise: `[H, L, O]` standard normals or more.
+        temperature: of the dream, a number or `[L, 1]`.
+    """
+    (steps, lanes), width = members.shape, obs.shape[1]
+    known = torch.cat([actions.transpose(1, 2), actions.new_ones(steps, 1, lanes)], 1)  # [H, A + 1, L]
+    luck = noise[:, :, :width].transpose(1, 2).contiguous() if folded.variance is not None else [obs] * steps
+    order, spread = _sort(members.numpy(), folded), _spread(temperature)
+    now, seen, read, rewards = obs.t().contiguous(), [], [], []
+    seen.append(now)
+    for t in range(steps):
+        read.append(torch.cat([now, known[t]]))
+        chosen = _ask(folded.members, activation, read[-1], order, t)
+        now = _moved(folded, now, chosen, luck[t], spread)
+        seen.append(now)
+        rewards.append(chosen[width] if folded.pays else now)
+    whole = torch.cat(seen[1:], 1), torch.cat(read, 1)  # [..., H * L]
+    ending = _endings(folded, activation, *whole).view(steps, lanes)
+    return Unfolded(torch.stack(seen), torch.stack(rewards) if folded.pays else None, ending)
+
+
+def _moved(folded: Folded, now: Tensor, chosen: Tensor, noise: Tensor, spread: float | Tensor) -> Tensor:
+    """Return the observations `[O, L]` that follow `now [O, L]`, by what the chosen members say `[..., L]`."""
+    width = len(now)
+    if folded.variance is None:
+        return now + chosen[:width]
+    std = torch.addcmul(*folded.variance[:1], folded.variance[1], chosen[-width:].sigmoid()).sqrt_()
+    if isinstance(spread, Tensor) or spread != 1:
+        std *= spread
+    return std.mul_(noise).add_(chosen[:width]).add_(now)
+
+
+def _spread(temperature: PerLane) -> float | Tensor:
+    """Return what the temperature multiplies standard deviations with, a number or `[1, L]`."""
+    return temperature.sqrt().t() if isinstance(temperature, Tensor) else math.sqrt(temperature)
+
+
+def _endings(folded: Folded, activation: Activation, after: Tensor, read: Tensor) -> Tensor:
+    """Return `[L]` the probability that the episode ends with observations `[O, L]`, and what the members had read."""
+    if not isinstance(folded.ending, Net):
+        return after.new_full(after.shape[1:], folded.ending)
+    lanes = len(folded.members.weights[0]) * _LANES
+    return folded.ending.by_parts(torch.cat([after, read])[None], activation, lanes)[0, 0].sigmoid_()
 
 
 def draw_members(noise: Tensor, count: int) -> Tensor:
-    """Return `[L]` int64, members that standard normals `[L]` draw."""
+    """Return int64 members `[...]` that standard normals `[...]` draw."""
     return torch.from_numpy(np.searchsorted(_cuts(count), noise.numpy(), side="right"))
 
 
@@ -221,17 +276,39 @@ def _cuts(count: int) -> np.ndarray:
     return ndtri(torch.arange(1, count, dtype=torch.float64) / count).float().numpy()
 
 
-def _sorted(member: np.ndarray, count: int) -> tuple[Tensor, Tensor, int]:
-    """Return which lanes each member dreams, and where each lane is found among them.
+@dataclass(frozen=True)
+class _Order:
+    """Which lanes each of E members dreams in each of H steps."""
 
-    Returns:
-        `[E * each]` int64 lanes, those of a member side by side, filled up with the first lane; `[L]` int64 places
-        among these; each.
-    """
-    member = member.astype(np.int16)  # NumPy sorts these by counting
-    order, counts = np.argsort(member, kind="stable"), np.bincount(member, minlength=count)
+    columns: Tensor | None
+    """`[H, E * each]` int64 lanes, those of a member side by side, filled up with the first one; None if not sorted."""
+    places: Tensor
+    """`[H, L]` int64, where a lane is found among these; the members, if not sorted."""
+    each: int
+
+
+def _sort(members: np.ndarray, folded: Folded) -> _Order:
+    """Return the order of lanes by who dreams them, `[H, L]`."""
+    (steps, lanes), count = members.shape, len(folded.members.weights[0])
+    if count == 1 or lanes <= _FEW:
+        return _Order(None, torch.from_numpy(members), lanes)
+    order = np.argsort(members.astype(np.int16), axis=1, kind="stable")  # NumPy sorts these by counting
+    row = np.arange(steps)[:, None]
+    counts = np.bincount((members + count * row).ravel(), minlength=steps * count).reshape(steps, count)
     each = -(-int(counts.max()) // 16) * 16
-    places_of = np.arange(len(member)) + np.repeat(np.arange(count) * each - (np.cumsum(counts) - counts), counts)
-    columns, places = np.zeros(count * each, np.int64), np.empty(len(member), np.int64)
-    columns[places_of], places[order] = order, places_of
-    return torch.from_numpy(columns), torch.from_numpy(places), each
+    ahead = np.arange(count) * each - (np.cumsum(counts, 1) - counts)  # [H, E]
+    places_of = np.arange(lanes) + np.repeat(ahead.ravel(), counts.ravel()).reshape(steps, lanes)
+    columns, places = np.zeros((steps, count * each), np.int64), np.empty((steps, lanes), np.int64)
+    columns[row, places_of], places[row, order] = order, places_of
+    return _Order(torch.from_numpy(columns), torch.from_numpy(places), each)
+
+
+def _ask(members: Net, activation: Activation, read: Tensor, order: _Order, t: int) -> Tensor:
+    """Return `[..., L]` what those who dream say of what they read, `[O + A + 1, L]`."""
+    count = len(members.weights[0])
+    if order.columns is None:
+        out = members.by_parts(read[None], activation, _LANES)  # [E, ..., L]
+        return out[0] if count == 1 else out.gather(0, order.places[t].expand(1, *out.shape[1:]))[0]
+    asked = read.index_select(1, order.columns[t]).view(len(read), count, order.each).transpose(0, 1)
+    out = members.by_parts(asked, activation, _LANES)  # [E, ..., each]
+    return out.transpose(0, 1).flatten(1).index_select(1, order.places[t])

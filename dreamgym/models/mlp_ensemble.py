@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,13 +15,12 @@ from torch import Tensor, nn
 
 from dreamgym.core.bootstrap import poisson_weights
 from dreamgym.core.codec import action_dim
-from dreamgym.core.model import Obs, SequenceBatch, StageConfig, Transition, WorldModel
+from dreamgym.core.model import Obs, SequenceBatch, StageConfig, Transition, Unrolled, WorldModel
 from dreamgym.core.sampling import PerLane, sample_normal
 from dreamgym.core.spaces import is_image
-from dreamgym.core.tree import known_finite
 from dreamgym.errors import TrainingFailed, UnsupportedSpace
 from dreamgym.models.known import ENDINGS, GIVEN, REWARDS, KnownFn, known
-from dreamgym.models.lanes_last import Dreamed, draw_members, dream, fold
+from dreamgym.models.lanes_last import Dreamed, Folded, draw_members, dream, fold, unroll
 from dreamgym.models.layers import make_mlp, masked_mean
 from dreamgym.models.mlp_ensemble_sizes import PRESETS, Config, check
 from dreamgym.models.packed import Derived, plain_torch
@@ -158,7 +157,7 @@ class MlpEnsemble(WorldModel[State], nn.Module):
         """Return what one of the elites, drawn by the last number of `noise`, holds to happen next."""
         if noise is None:
             noise = torch.randn(len(state.obs), self.noise_dim, device=state.obs.device)
-        quick = state.obs.is_cpu and self.net.precision == "fp32" and not plain_torch()
+        quick = self._is_quick(state)
         member = (draw_members if quick else _draw_members)(noise[:, -1], len(self.elites))
         if self.config.propagation == "tsinf":
             member = torch.where(state.member < 0, member, state.member)
@@ -169,7 +168,7 @@ class MlpEnsemble(WorldModel[State], nn.Module):
         if self.termination_fn is not None:
             termination = self.termination_fn(self.decode(state), action, self.decode(after))
         assert reward is not None
-        if not (quick and known_finite(after)):
+        if not (quick and math.isfinite(after.obs.sum())):
             # 0, or not a number where the state has left the finite ones: neither a saturated layer nor a known
             # function, which look at some of it, may hide that from a planner
             nothing = 0 * after.obs.sum(1)
@@ -206,12 +205,50 @@ class MlpEnsemble(WorldModel[State], nn.Module):
         self, obs: Tensor, action: Tensor, member: Tensor, noise: Tensor, temperature: PerLane
     ) -> Dreamed:
         """Return the same within rounding, on a processor and without gradients."""
+        return dream(self._constants(), self.net.in_place, obs, action, member, noise, temperature, self._reports)
+
+    def unroll(
+        self,
+        state: State,
+        actions: Sequence[Tensor],
+        noise_fn: Callable[[int], Tensor | None],
+        temperature: PerLane = 1.0,
+    ) -> Unrolled[State]:
+        """Return what so many steps do; on a processor and without gradients most of them is done for all at once."""
+        noise = [noise_fn(t) for t in range(len(actions))] if self._is_quick(state) else []
+        if not noise or any(row is None for row in noise):
+            rows = iter(noise)
+            return super().unroll(state, actions, (lambda t: next(rows)) if noise else noise_fn, temperature)
+        luck = torch.stack(noise)  # type: ignore[arg-type]  # [H, B, noise_dim]
+        members = draw_members(luck[:, :, -1], len(self.elites))  # [H, B]
+        if self.config.propagation == "tsinf":
+            members = torch.where(state.member < 0, members[0], state.member).expand_as(members).contiguous()
+        done = torch.stack(list(actions))  # [H, B, A]
+        found = unroll(self._constants(), self.net.in_place, state.obs, done, members, luck, temperature)
+        reward, termination, last = found.reward, found.ending, State(found.obs[-1].t().contiguous(), members[-1])
+        if self.reward_fn is not None or self.termination_fn is not None:
+            steps = [
+                State(obs.transpose(1, 2).flatten(0, 1), members.flatten()) for obs in (found.obs[:-1], found.obs[1:])
+            ]
+            before, after = (self.decode(step) for step in steps)
+            if self.reward_fn is not None:
+                reward = self.reward_fn(before, done.flatten(0, 1), after).view_as(termination)
+            if self.termination_fn is not None:
+                termination = self.termination_fn(before, done.flatten(0, 1), after).view_as(termination)
+        assert reward is not None
+        return Unrolled(reward, termination, last)
+
+    def _is_quick(self, state: State) -> bool:
+        """Return whether a step may be computed with the lanes last."""
+        return state.obs.is_cpu and self.net.precision == "fp32" and not plain_torch()
+
+    def _constants(self) -> Folded:
+        """Return what `fold` makes of the weights, all of which it is given, in the order of their registration."""
         # what __getattr__ of a module does would take as long as a product
         net, ending = self._modules["net"]._modules, self._modules.get("ending")  # type: ignore[union-attr]
         parts = [self, net["weights"], net["biases"], *(ending._modules.values() if ending else ())]
         weights = [weight for part in parts for weight in part._parameters.values()]  # type: ignore[union-attr]
-        folded = self._folded(torch.float32, *self._buffers.values(), *weights)  # type: ignore[arg-type]
-        return dream(folded, self.net.in_place, obs, action, member, noise, temperature, self._reports)
+        return self._folded(torch.float32, *self._buffers.values(), *weights)  # type: ignore[arg-type]
 
     def features(self, state: State) -> Tensor:
         """Return `[B, F]`, the observation, flat."""
