@@ -113,7 +113,7 @@ class WorldModel(ABC, Generic[S]):
         self,
         state: S,
         actions: Sequence[Tensor],
-        noise_fn: Callable[[int], Tensor | None],
+        noise_fn: Callable[[int], Tensor],
         temperature: PerLane = 1.0,
     ) -> Unrolled[S]:
         """Return what some actions lead to: what so many calls of `step` do, for which a family may know a shorter way.

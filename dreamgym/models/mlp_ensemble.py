@@ -211,15 +211,13 @@ class MlpEnsemble(WorldModel[State], nn.Module):
         self,
         state: State,
         actions: Sequence[Tensor],
-        noise_fn: Callable[[int], Tensor | None],
+        noise_fn: Callable[[int], Tensor],
         temperature: PerLane = 1.0,
     ) -> Unrolled[State]:
         """Return what so many steps do; on a processor and without gradients most of them is done for all at once."""
-        noise = [noise_fn(t) for t in range(len(actions))] if self._is_quick(state) else []
-        if not noise or any(row is None for row in noise):
-            rows = iter(noise)
-            return super().unroll(state, actions, (lambda t: next(rows)) if noise else noise_fn, temperature)
-        luck = torch.stack(noise)  # type: ignore[arg-type]  # [H, B, noise_dim]
+        if not self._is_quick(state):
+            return super().unroll(state, actions, noise_fn, temperature)
+        luck = torch.stack([noise_fn(t) for t in range(len(actions))])  # [H, B, noise_dim]
         members = draw_members(luck[:, :, -1], len(self.elites))  # [H, B]
         if self.config.propagation == "tsinf":
             members = torch.where(state.member < 0, members[0], state.member).expand_as(members).contiguous()
@@ -227,10 +225,8 @@ class MlpEnsemble(WorldModel[State], nn.Module):
         found = unroll(self._constants(), self.net.in_place, state.obs, done, members, luck, temperature)
         reward, termination, last = found.reward, found.ending, State(found.obs[-1].t().contiguous(), members[-1])
         if self.reward_fn is not None or self.termination_fn is not None:
-            steps = [
-                State(obs.transpose(1, 2).flatten(0, 1), members.flatten()) for obs in (found.obs[:-1], found.obs[1:])
-            ]
-            before, after = (self.decode(step) for step in steps)
+            flat = found.obs.transpose(1, 2)  # [H + 1, B, O]
+            before, after = (self.decode(State(x.flatten(0, 1), members.flatten())) for x in (flat[:-1], flat[1:]))
             if self.reward_fn is not None:
                 reward = self.reward_fn(before, done.flatten(0, 1), after).view_as(termination)
             if self.termination_fn is not None:
