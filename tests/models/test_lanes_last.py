@@ -7,6 +7,7 @@ import pytest
 import torch
 from gymnasium import spaces
 
+from dreamgym.core.tree import finite_lanes
 from dreamgym.core.wrapper import ModelWrapper
 from dreamgym.models.mlp_ensemble import Config, MlpEnsemble, State
 
@@ -86,6 +87,52 @@ def test_both_steps_dream_the_same(change, lanes, quiet):
         assert dict(ours.info) == {}
     else:
         assert torch.allclose(ours.info["disagreement"], plain.info["disagreement"], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("lanes", [7, 300])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"propagation": "tsinf", "num_elites": 3},
+        {"num_members": 1, "probabilistic": False},
+        {"probabilistic": False, "reward": "cart_pole"},
+        {"termination": "never"},
+    ],
+    ids=str,
+)
+@torch.no_grad()
+def test_what_is_unrolled_is_what_one_step_after_the_other_dreams(change, lanes):
+    model = make(replace(WIDE, **change))
+    (state, *_), generator = some(model, lanes), torch.Generator().manual_seed(1)
+    actions = list(2 * torch.rand(5, lanes, 2, generator=generator))
+    noise = 0.1 * torch.randn(5, lanes, model.noise_dim, generator=generator)
+    noise[..., -1] *= 10
+    for heat in (1.0, torch.linspace(0.5, 2.0, lanes)[:, None]):
+        quick = model.without_info().unroll(state, actions, noise.__getitem__, heat)
+        now, rewards, endings = state, [], []
+        for t in range(5):
+            step = plainly(model, now, actions[t], noise[t], heat)
+            now = step.state
+            rewards.append(step.reward)
+            endings.append(step.termination)
+        assert torch.equal(quick.state.member, now.member)
+        for a, b in ((quick.state.obs, now.obs), (quick.reward, torch.stack(rewards))):
+            assert torch.allclose(a, b, rtol=1e-3, atol=1e-4)
+        assert torch.allclose(quick.termination, torch.stack(endings), rtol=1e-3, atol=1e-4)
+        with torch.enable_grad():
+            plain = model.unroll(state, actions, noise.__getitem__, heat)
+        assert torch.allclose(plain.reward, quick.reward, rtol=1e-3, atol=1e-4)
+
+
+@torch.no_grad()
+def test_an_unrolled_lane_that_leaves_the_finite_numbers_is_told_by_the_last_state():
+    model = make(WIDE).without_info()
+    state, action, noise = some(model, 90)
+    noise[3, 0] = torch.inf
+    state.obs[60, 2] = torch.nan
+    last = model.unroll(state, [action] * 4, lambda t: noise).state
+    assert (~finite_lanes(last)).nonzero()[:, 0].tolist() == [3, 60]
 
 
 @torch.no_grad()
