@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -29,6 +30,7 @@ from torch import Tensor
 
 from dreamgym.cli.output import print_table
 from dreamgym.core import noise
+from dreamgym.core.filter import observe_real
 from dreamgym.core.model import Obs, StageConfig, Transition, WorldModel
 from dreamgym.core.starts import StartBank
 from dreamgym.data.episodes import Dataset, Episode
@@ -46,7 +48,7 @@ from dreamgym.training import TrainConfig, fit
 ENV, GOAL, EPISODES = "CartPole-v1", 475.0, 20
 VALIDATION, REPORT = 500_000, 980_000
 """Seeds of the episodes that say when a baseline stops, and of those that are reported, plus 100 for each seed."""
-TRANSITIONS = 1000
+TRANSITIONS, OWN_EPISODES = 1000, 3
 MODEL = Config(num_members=5, probabilistic=False, hidden_dim=64, layers=2, termination="cart_pole")
 TRAINING = StageConfig(steps=1500, batch_size=128, sequence_length=1)
 EDGES = ([-0.8, 0.8], [-0.5, 0.5], np.linspace(-0.17, 0.17, 7), np.linspace(-1.5, 1.5, 7))
@@ -271,13 +273,46 @@ def challenge(seed: int, first: int, runs: Path) -> dict[str, Result]:
     found = {
         "best sequence": Result(TRANSITIONS, planned(regression, control(regression, BEST), first)),
         "best sequence, exact model": Result(0, planned(exact, control(exact, BEST), first)),
-        "mean, endings learned too": Result(TRANSITIONS, planned(blind, control(blind, MEAN), first)),
         "mean of 25": Result(TRANSITIONS, planned(regression, control(regression, MEAN), first)),
         "mean of 25, exact model": Result(0, planned(exact, control(exact, MEAN), first)),
+        "mean, endings learned too": Result(TRANSITIONS, planned(blind, control(blind, MEAN), first)),
         "ensemble of 5, agreeing": Result(TRANSITIONS, planned(ensemble, agreeing, first)),
     }
     found["ensemble of 5, agreeing"].note = f"all agreed on {agreeing.agreed / agreeing.decisions:.0%}"
     return found
+
+
+def with_own_episodes(seed: int, first: int, runs: Path) -> Result:
+    """Return what the ensemble scores that was learned again after each of a few real episodes of its own."""
+    record(runs / f"data_{seed}", seed)
+    own, folders = runs / f"own_{seed}", [runs / f"data_{seed}"]
+    shutil.rmtree(own, ignore_errors=True)
+    for i in range(OWN_EPISODES + 1):
+        dataset = Dataset(folders)
+        ensemble = learn(MODEL, dataset, own / f"learned_{i}", seed)
+        actor = Agreeing(members_of(ensemble), MEAN)
+        if i < OWN_EPISODES:
+            folders.append(own / f"episode_{i}")
+            add_episode(folders[-1], ensemble, actor, VALIDATION - 1000 + 10 * seed + i)
+    lengths = ", ".join(str(len(Dataset(folder)[0])) for folder in folders[1:])
+    found = Result(dataset.num_steps, planned(ensemble, actor, first))
+    found.note = f"own episodes of {lengths} steps; all agreed on {actor.agreed / actor.decisions:.0%}"
+    return found
+
+
+def add_episode(folder: Path, model: WorldModel[Any], actor: Any, seed: int) -> None:
+    """Record a real episode that an actor on a model's states plays."""
+    env = gym.make(ENV)
+    seen, actions, over = [env.reset(seed=seed)[0]], [], False
+    actor.reset([seed])
+    while not over:
+        actions.append(int(actor.act_on(observe_real(model, None, [seen[-1]]))[0]))
+        obs, _, ended, cut, _ = env.step(actions[-1])
+        seen.append(obs)
+        over = ended or cut
+    with DatasetWriter(folder, ENV, env.observation_space, env.action_space) as writer:
+        episode = Episode(np.stack(seen), np.array(actions), np.ones(len(actions), np.float32), bool(ended), bool(cut))
+        writer.add(episode)
 
 
 def draw(results: Sequence[dict[str, Result]], out: Path) -> None:
@@ -293,13 +328,14 @@ def draw(results: Sequence[dict[str, Result]], out: Path) -> None:
     planners = [name for name in names if not results[0][name].curve]
     for i, name in enumerate(planners):
         means = [found[name].returns.mean() for found in results]
-        x = TRANSITIONS * 1.09 ** (i - (len(planners) - 1) / 2)  # side by side
+        aside = 1.09 ** (i - (len(planners) - 1) / 2)  # side by side
+        x = [aside * (found[name].steps or TRANSITIONS) for found in results]
         hollow = "none" if results[0][name].steps == 0 else colours[name]
-        axes.plot([x] * len(means), means, "o", color=colours[name], markerfacecolor=hollow, label=name, clip_on=False)
+        axes.plot(x, means, "o", color=colours[name], markerfacecolor=hollow, label=name, clip_on=False)
     for name in set(names) - set(planners):
         axes.plot([], [], color=colours[name], label=name)
     axes.axhline(GOAL, color="0.5", linestyle=":", linewidth=1)
-    axes.set(xscale="log", xlabel="real steps seen (planners: 1,000 random ones; hollow: none, the exact model)")
+    axes.set(xscale="log", xlabel="real steps seen (dots: planners; hollow: none seen, the exact model)")
     axes.set(ylabel="mean return of 20 episodes", ylim=(0, 510))
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -310,7 +346,8 @@ def everybody(seed: int, runs: Path) -> dict[str, Result]:
     """Return what planners and baselines reach with one seed."""
     first = REPORT + 100 * seed
     learners = {"Q-learning, 576 boxes": q_learning(seed, first), "DQN": dqn(seed, first)}
-    return challenge(seed, first, runs) | learners
+    own = {"ensemble of 5, own episodes": with_own_episodes(seed, first, runs)}
+    return challenge(seed, first, runs) | own | learners
 
 
 def kept(path: Path, make: Callable[[], dict[str, Result]]) -> dict[str, Result]:

@@ -62,7 +62,7 @@ class MppiConfig(ShootingConfig):
     """Rounds."""
     std: float = 1.0
     """Standard deviation of a Box action in every round, in half ranges."""
-    softness: float = 0.5
+    softness: float = 1.0
     """Lambda, in standard deviations of the returns of a round: a return this much lower counts e times less."""
     trust: float = 0.5
     """Of a Discrete action: how likely, beyond chance, the first candidates do what the last plan would, in [0, 1]."""
