@@ -121,7 +121,8 @@ def fold(
     if bounds:
         highest, lowest = (bound[:width].double() for bound in bounds)
         # e^x of a softplus within a softplus, as log-variances have it, is a sigmoid between the bounds' exponentials
-        variance = tuple((gain.square() * bound.exp())[:, None].to(dtype) for bound in (lowest, highest))
+        low, high = ((gain.square() * bound.exp())[:, None].to(dtype) for bound in (lowest, highest))
+        variance = low, high
         keep += range(rows, rows + width)
         scales, offsets = [*scales, torch.ones_like(gain)], [*offsets, -highest]
     scale, offset = torch.cat(scales)[:, None], torch.cat(offsets)[:, None]
