@@ -329,7 +329,8 @@ def draw(results: Sequence[dict[str, Result]], out: Path) -> None:
     for i, name in enumerate(planners):
         means = [found[name].returns.mean() for found in results]
         aside = 1.09 ** (i - (len(planners) - 1) / 2)  # side by side
-        x = [aside * (found[name].steps or TRANSITIONS) for found in results]
+        steps = [found[name].steps or TRANSITIONS for found in results]
+        x = [aside * step if step == TRANSITIONS else step for step in steps]
         hollow = "none" if results[0][name].steps == 0 else colours[name]
         axes.plot(x, means, "o", color=colours[name], markerfacecolor=hollow, label=name, clip_on=False)
     for name in set(names) - set(planners):
