@@ -12,6 +12,7 @@ import torch
 from gymnasium import spaces
 from oracle import counting_dream
 
+from dreamgym.bench.ensemble import one_by_one
 from dreamgym.bench.learning import imagined_speed, random_batch, training_speed
 from dreamgym.bench.planning import planning_speed, print_planning
 from dreamgym.bench.report import aims, print_bench
@@ -209,6 +210,27 @@ def test_another_family_has_aims_of_its_own(figures):
     assert [(aim["aim"], aim["reached"], aim["met"]) for aim in found] == [
         (0.5, 0.6, True), (50, 51.0, True), (1200, 1100.0, False)
     ]  # fmt: skip
+
+
+def test_an_ensemble_is_measured_beside_a_loop_over_its_members_and_without_info():
+    found = bench("DreamCartPole-v0", lanes=(2,), seconds=0.01)
+    assert {"quiet", "loop"} <= set(found["rows"][0]["steps_per_second"])
+    row = {"lanes": 1024, "of_limit": {"step": 0.5}, "steps_per_second": {"step": 3.0, "loop": 2.0}}
+    first, second = aims({**found, "rows": [{**row, "lanes": 256, "of_limit": {"step": 0.1}}, row]})
+    assert (first["aim"], first["reached"], first["met"]) == (0.6, 0.5, False)
+    assert (second["reached"], second["met"]) == (1.5, True)
+
+
+@torch.no_grad()
+def test_the_loop_over_members_dreams_what_the_batched_ensemble_dreams():
+    dream = load("DreamCartPole-v0")
+    looped = one_by_one(dream.model)
+    state, action = dream.starts.sample(torch.rand(9)), torch.eye(2)[torch.arange(9) % 2]
+    noise = torch.randn(9, dream.model.noise_dim)
+    ours, theirs = dream.model.step(state, action, noise), looped.step(state, action, noise)
+    assert torch.allclose(ours.state.obs, theirs.state.obs, atol=1e-5)
+    assert torch.allclose(ours.termination, theirs.termination, atol=1e-5)
+    assert one_by_one(counting_dream().model) is None
 
 
 def test_drift_is_nothing_without_reduction_and_small_with_it(dream):

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from dreamgym.core.model import Transition
+from dreamgym.core.model import Transition, WorldModel
 from dreamgym.core.wrapper import ModelWrapper
 from dreamgym.hub import LoadedDream
 from dreamgym.testing.counting import Counted, counting_dream
@@ -30,6 +30,9 @@ class Doubtful(ModelWrapper[Counted]):
     def step(self, state: Counted, action: Tensor, noise: Any = None, temperature: Any = 1.0) -> Transition[Counted]:
         out = self.model.step(state, action, noise, temperature)
         return replace(out, info={**out.info, "disagreement": out.state.total.clone()})
+
+    def without_info(self) -> WorldModel[Counted]:
+        return self.model
 
 
 def doubtful_dream(**kwargs: Any) -> LoadedDream:

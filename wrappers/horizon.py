@@ -43,6 +43,8 @@ class Horizon(ModelWrapper[Timed[S]], Generic[S]):
     Source: the short rollouts of Janner et al. 2019 (MBPO), section 4.2.
     """
 
+    reads_info = False
+
     def __init__(self, model: WorldModel[S], horizon: int) -> None:
         super().__init__(model)
         if not isinstance(horizon, int) or isinstance(horizon, bool) or horizon < 1:

@@ -43,6 +43,8 @@ class RandomTemperature(ModelWrapper[Tempered[S]], Generic[S]):
     Source: randomised dynamics, Peng et al. 2018, with the temperature of Ha & Schmidhuber 2018 as what is drawn.
     """
 
+    reads_info = False
+
     def __init__(self, model: WorldModel[S], low: float = 0.7, high: float = 1.4) -> None:
         super().__init__(model)
         self.low, self.high = check_temperature(low), check_temperature(high)

@@ -32,6 +32,8 @@ class RewardShaping(ModelWrapper[S], Generic[S]):
         InvalidArgument: if the points are not such.
     """
 
+    reads_info = False
+
     def __init__(self, model: WorldModel[S], points: Sequence[Sequence[float]]) -> None:
         super().__init__(model)
         pairs = [tuple(point) for point in points] if isinstance(points, Sequence) else []

@@ -26,6 +26,8 @@ class Temperature(ModelWrapper[S], Generic[S]):
     Source: Ha & Schmidhuber 2018, section 4.3 and table 2.
     """
 
+    reads_info = False
+
     def __init__(self, model: WorldModel[S], temperature: float) -> None:
         super().__init__(model)
         self.temperature = check_temperature(temperature)

@@ -12,6 +12,8 @@ TITLES = {
     "limit": "bare products",
     "eager": "plain eager",
     "step": "step",
+    "quiet": "step without info",
+    "loop": "member by member",
     "bf16": "step bf16",
     "simulator": "simulator",
     "compiled": "compiled",
@@ -25,13 +27,17 @@ TITLES = {
 
 
 def aims(figures: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the aims that were set for CarRacing's models on one thread, with the worst that was reached."""
-    if figures["real"] != "CarRacing64-v0" or figures["device"] != "cpu":
+    """Return the aims that were set for CarRacing's models and ensembles, on one thread, with the worst of each."""
+    ensemble = figures["family"] == "MlpEnsemble"
+    if figures["device"] != "cpu" or not (ensemble or figures["real"] == "CarRacing64-v0"):
         return []
     many = [row for row in figures["rows"] if row["lanes"] >= 256]
     rows = {row["lanes"]: row for row in figures["rows"]}
     listed: list[tuple[str, float, list[Any], Callable[[Any], float | None]]]
-    listed = _rssm_aims(figures, many, rows) if figures["family"] == "Rssm" else _paper_aims(many, rows)
+    if ensemble:
+        listed = _ensemble_aims([row for row in many if row["lanes"] >= 1024])
+    else:
+        listed = _rssm_aims(figures, many, rows) if figures["family"] == "Rssm" else _paper_aims(many, rows)
     found = []
     for what, aim, among, ratio in listed:
         reached = [value for row in among if (value := ratio(row)) is not None]
@@ -58,6 +64,13 @@ def _rssm_aims(figures: Any, many: list[Any], rows: dict[int, Any]) -> list[tupl
         ("step / bare products, 256 lanes and more", 0.5, many, lambda row: row["of_limit"]["step"]),
         ("pictures a second, one lane", 50, _some(rows, 1), lambda row: row["steps_per_second"].get("pixels")),
         ("training frames a second, bf16", 1200, training, lambda row: row["frames_per_second"].get("bf16")),
+    ]
+
+
+def _ensemble_aims(many: list[Any]) -> list[tuple[str, float, list[Any], Any]]:
+    return [
+        ("step / bare products, 1024 lanes and more", 0.6, many, lambda row: row["of_limit"]["step"]),
+        ("step / member by member, 1024 lanes and more", 1.0, many, lambda row: _ratio(row, "step", "loop")),
     ]
 
 

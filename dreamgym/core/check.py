@@ -20,9 +20,9 @@ LANES = 3
 def check_world_model(model: WorldModel[Any], seed: int = 0) -> None:
     """Return if `model` keeps the contract of `WorldModel`; an untrained one must keep it too.
 
-    It is stepped a few times with three lanes: shapes, units, purity, determinism under given noise, independence of
-    lanes, fresh memories at `is_first`, probabilities, a temperature for each lane, and gradients if it says that it is
-    differentiable.
+    It is stepped a few times with three lanes: shapes, units, purity, determinism under given noise, the same dream
+    without `info`, independence of lanes, fresh memories at `is_first`, probabilities, a temperature for each lane, and
+    gradients if it says that it is differentiable.
 
     Args:
         model: the world model, on the CPU.
@@ -104,6 +104,10 @@ def _check_step(model: WorldModel[Any], state: Any, action: Tensor, noise: Tenso
     before = clone(again.state)
     again.reward.add_(1)
     _equal(again.state, before, "reward shares memory with the state; return a copy.")
+    quiet = model.without_info().step(state, action, noise)
+    for name in ("state", "reward", "termination", "truncated"):
+        message = f"without_info() dreams another {name}; leave out `info` alone, or return the model itself."
+        _equal(getattr(quiet, name), getattr(model.step(state, action, noise), name), message)
     model.step(state, action)  # noise is optional
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
+import torch
 from gymnasium import Space
 from torch import Tensor, nn
 
@@ -34,6 +35,18 @@ class Transition(Generic[S]):
     """`[B, ...]` each, for example `"disagreement"`."""
     truncated: Tensor | None = None
     """`[B]` bool: the dream is cut off here, though nothing ended: a wrapper's doing. None is nowhere."""
+
+
+@dataclass(frozen=True)
+class Unrolled(Generic[S]):
+    """What `H` imagined steps of `B` lanes return."""
+
+    reward: Tensor
+    """`[H, B]` env units."""
+    termination: Tensor
+    """`[H, B]`: the probability that the step ended the episode, if it had not ended before."""
+    state: S
+    """The state after the last step."""
 
 
 def check_heads(model: WorldModel[S], transition: Transition[S]) -> Transition[S]:
@@ -95,6 +108,41 @@ class WorldModel(ABC, Generic[S]):
             noise: `[B, noise_dim]` standard normal.
             temperature: above 1 makes the dream less certain, a number or `[B, 1]`; `core/sampling.py` has its meaning.
         """
+
+    def unroll(
+        self,
+        state: S,
+        actions: Sequence[Tensor],
+        noise_fn: Callable[[int], Tensor],
+        temperature: PerLane = 1.0,
+    ) -> Unrolled[S]:
+        """Return what some actions lead to: what so many calls of `step` do, for which a family may know a shorter way.
+
+        A lane that leaves the finite numbers does not come back to them: the last state tells.
+
+        Args:
+            state: the state before.
+            actions: H of `[B, A]`.
+            noise_fn: the number of a step -> standard normals `[B, noise_dim]`, asked for once each, in order.
+            temperature: as in `step`.
+
+        Raises:
+            MissingHead: if the model predicts no reward or no termination.
+        """
+        rewards, terminations = [], []
+        for t, action in enumerate(actions):
+            out = check_heads(self, self.step(state, action, noise_fn(t), temperature))
+            state = out.state
+            rewards.append(out.reward)
+            terminations.append(out.termination)
+        return Unrolled(torch.stack(rewards), torch.stack(terminations), state)
+
+    def without_info(self) -> WorldModel[S]:
+        """Return a model that dreams the same but may leave a step's `info` empty, if that saves it something.
+
+        Planners, which look at rewards and endings alone, ask for it. It shares its weights with this one.
+        """
+        return self
 
     @abstractmethod
     def features(self, state: S) -> Tensor:

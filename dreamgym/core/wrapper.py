@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from copy import copy
+from typing import Any, ClassVar, Generic, TypeVar
 
 from torch import Tensor
 
@@ -25,6 +26,9 @@ class ModelWrapper(WorldModel[S], Generic[S]):
     state out. Whatever is observed is where a dream may begin, and so is every state of a start bank.
     """
 
+    reads_info: ClassVar[bool] = True
+    """Whether what `step` returns, but for its own `info`, depends on the wrapped model's `info`."""
+
     def __init__(self, model: WorldModel[Any]) -> None:
         self.model = model
         self.observation_space = model.observation_space
@@ -44,6 +48,14 @@ class ModelWrapper(WorldModel[S], Generic[S]):
     def inner(self, state: S) -> Any:
         """Return the wrapped model's states."""
         return state
+
+    def without_info(self) -> WorldModel[S]:
+        """Return this wrapper around a model that may leave `info` empty, unless it needs to know what that says."""
+        if self.reads_info:
+            return self
+        quiet = copy(self)
+        quiet.model = self.model.without_info()
+        return quiet
 
     def initial(self, batch_size: int) -> S:
         """Return the wrapped model's empty memory."""

@@ -6,12 +6,15 @@ A dream on disk names one of these; it can never name a function of somebody els
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
 from dreamgym.core.model import Obs
+from dreamgym.errors import InvalidArgument
+
+LEARNED, GIVEN = "learned", "given"
 
 KnownFn = Callable[[Obs, Tensor, Obs], Tensor]
 """`(obs, action, next_obs)` in model units -> `[B]`: the reward in env units, or the probability of an ending."""
@@ -51,3 +54,27 @@ def hopper_ending(obs: Obs, action: Tensor, next_obs: Obs) -> Tensor:
 
 REWARDS: dict[str, KnownFn] = {"cart_pole": always_one, "pendulum": pendulum_reward}
 ENDINGS: dict[str, KnownFn] = {"never": never, "cart_pole": cart_pole_ending, "hopper": hopper_ending}
+
+
+def known(what: str, name: str, table: Mapping[str, KnownFn], given: KnownFn | None) -> KnownFn | None:
+    """Return the function that was given, or the one that a config names; None if it is to be learned.
+
+    Args:
+        what: `"reward"` or `"termination"`, for messages.
+        name: `LEARNED`, `GIVEN`, or a name of `table`.
+        table: functions by name.
+        given: a function of the caller's own.
+
+    Raises:
+        InvalidArgument: if the name is unknown, or stands for a function that was given once and is not here.
+    """
+    if given is not None:
+        return given
+    if name == GIVEN:
+        raise InvalidArgument(
+            f"{what} is {GIVEN!r}: it was a Python function, which no file holds; pass {what}_fn to MlpEnsemble, or "
+            f"name a known one: {', '.join(map(repr, table))}."
+        )
+    if name != LEARNED and name not in table:
+        raise InvalidArgument(f"{what} is {name!r}; expected one of {', '.join(map(repr, (LEARNED, *table)))}.")
+    return table.get(name)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -13,21 +15,19 @@ from torch import Tensor, nn
 
 from dreamgym.core.bootstrap import poisson_weights
 from dreamgym.core.codec import action_dim
-from dreamgym.core.model import Obs, SequenceBatch, StageConfig, Transition, WorldModel
+from dreamgym.core.model import Obs, SequenceBatch, StageConfig, Transition, Unrolled, WorldModel
 from dreamgym.core.sampling import PerLane, sample_normal
 from dreamgym.core.spaces import is_image
-from dreamgym.errors import InvalidArgument, TrainingFailed, UnsupportedSpace
-from dreamgym.models.known import ENDINGS, REWARDS, KnownFn
+from dreamgym.errors import TrainingFailed, UnsupportedSpace
+from dreamgym.models.known import ENDINGS, GIVEN, REWARDS, KnownFn, known
+from dreamgym.models.lanes_last import Dreamed, Folded, draw_members, dream, fold, unroll
 from dreamgym.models.layers import make_mlp, masked_mean
-from dreamgym.models.mlp_ensemble_sizes import LEARNED, PRESETS, Config
+from dreamgym.models.mlp_ensemble_sizes import PRESETS, Config, check
 from dreamgym.models.packed import Derived, plain_torch
 from dreamgym.models.perceptrons import Perceptrons
 
 __all__ = ["Config", "MlpEnsemble", "State"]
 
-PROPAGATIONS = ("ts1", "tsinf")
-FEATURES = ("standardised", "raw")
-GIVEN = "given"
 _ROUNDING = 1e-6
 """What varies by less than this share of its size is held for constant: float32 has seven digits."""
 
@@ -101,11 +101,11 @@ class MlpEnsemble(WorldModel[State], nn.Module):
     ) -> None:
         super().__init__()
         self._sizes = _sizes(observation_space)
-        self.reward_fn = _known("reward", config.reward, REWARDS, reward_fn)
-        self.termination_fn = _known("termination", config.termination, ENDINGS, termination_fn)
+        self.reward_fn = known("reward", config.reward, REWARDS, reward_fn)
+        self.termination_fn = known("termination", config.termination, ENDINGS, termination_fn)
         given = {"reward": reward_fn, "termination": termination_fn}
         config = replace(config, **{name: GIVEN for name, fn in given.items() if fn is not None})  # type: ignore[arg-type]
-        _check(config)
+        check(config)
         self.config, self.observation_space, self.action_space = config, observation_space, action_space
         obs, action = sum(self._sizes.values()), action_dim(action_space)
         self.noise_dim = (obs if config.probabilistic else 0) + 1  # the last one draws the member
@@ -137,6 +137,9 @@ class MlpEnsemble(WorldModel[State], nn.Module):
             self.register_buffer(f"{name}_mean", torch.zeros(width, dtype=torch.float64))
             self.register_buffer(f"{name}_std", torch.ones(width, dtype=torch.float64))
         self._scales = Derived(_scales)
+        pays, telling = self.reward_fn is None, self.termination_fn is None
+        self._folded = Derived(partial(fold, config.probabilistic, config.layers + 1, pays, telling))
+        self._reports = len(self.elites) > 1
 
     def initial(self, batch_size: int) -> State:
         """Return the mean of the recorded observations: nothing is known yet."""
@@ -154,33 +157,94 @@ class MlpEnsemble(WorldModel[State], nn.Module):
         """Return what one of the elites, drawn by the last number of `noise`, holds to happen next."""
         if noise is None:
             noise = torch.randn(len(state.obs), self.noise_dim, device=state.obs.device)
-        move, shift, gain, mean, std, share, ends = self._scale()
-        num, obs_dim = len(self.elites), self.feature_dim
-        now = torch.cat([state.obs, action * move[1] - move[0]], 1)  # [B, O + A]
-        out = self.net(now, self._dreaming())  # [E, B, ...]
-        member = (torch.special.ndtr(noise[:, -1]) * num).long().clamp(0, num - 1)
+        quick = self._is_quick(state)
+        member = (draw_members if quick else _draw_members)(noise[:, -1], len(self.elites))
         if self.config.propagation == "tsinf":
             member = torch.where(state.member < 0, member, state.member)
+        dreamed = (self._dream_quickly if quick else self._dream)(state.obs, action, member, noise, temperature)
+        after, reward, termination = State(dreamed.obs, member), dreamed.reward, dreamed.ending
+        if self.reward_fn is not None:
+            reward = self.reward_fn(self.decode(state), action, self.decode(after))
+        if self.termination_fn is not None:
+            termination = self.termination_fn(self.decode(state), action, self.decode(after))
+        assert reward is not None
+        if not (quick and math.isfinite(after.obs.sum())):
+            # 0, or not a number where the state has left the finite ones: neither a saturated layer nor a known
+            # function, which look at some of it, may hide that from a planner
+            nothing = 0 * after.obs.sum(1)
+            reward, termination = reward + nothing, termination + nothing
+        info = {} if dreamed.disagreement is None else {"disagreement": dreamed.disagreement}
+        return Transition(after, reward, termination, info)
+
+    def without_info(self) -> MlpEnsemble:
+        """Return the same model, weights and all, that reports nothing: then nobody asks members that dream no lane."""
+        quiet = copy(self)
+        quiet._reports = False
+        return quiet
+
+    def _dream(self, obs: Tensor, action: Tensor, member: Tensor, noise: Tensor, temperature: PerLane) -> Dreamed:
+        """Return what follows observations `[B, O]` when members `[B]` dream, as autograd and the compiler like it."""
+        move, shift, gain, mean, std, share, ends = self._scale()
+        num, obs_dim = len(self.elites), self.feature_dim
+        now = torch.cat([obs, action * move[1] - move[0]], 1)  # [B, O + A]
+        out = self.net(now, self._dreaming())  # [E, B, ...]
         chosen = out[0] if num == 1 else out[member, torch.arange(len(member), device=member.device)]  # [B, ...]
-        change = chosen[:, :obs_dim]
+        change, reward = chosen[:, :obs_dim], None
         if self.config.probabilistic:
             scale = (0.5 * self._log_variance(chosen)[:, :obs_dim]).exp()
             change = sample_normal(change, scale, noise[:, :-1], temperature)
-        after = State(state.obs + torch.addcmul(shift, change, gain), member)
+        after = obs + torch.addcmul(shift, change, gain)
         if self.reward_fn is None:
             reward = mean + std * chosen[:, obs_dim]
-        else:
-            reward = self.reward_fn(self.decode(state), action, self.decode(after))
+        ending = share.expand(len(obs))
         if self.termination_fn is None:
-            chance = self.ending(torch.cat([now, after.obs], 1))[:, 0].sigmoid()
-            termination = torch.where(ends > 0, chance, share)
-        else:
-            termination = self.termination_fn(self.decode(state), action, self.decode(after))
-        # 0, or not a number where the state has left the finite ones: neither a saturated layer nor a known function,
-        # which look at some of it, may hide that from a planner
-        nothing = 0 * after.obs.sum(1)
-        info = {} if num == 1 else {"disagreement": _spread(out[..., :obs_dim], gain > 0)}
-        return Transition(after, reward + nothing, termination + nothing, info)
+            ending = torch.where(ends > 0, self.ending(torch.cat([now, after], 1))[:, 0].sigmoid(), share)
+        return Dreamed(after, reward, ending, _spread(out[..., :obs_dim], gain > 0) if self._reports else None)
+
+    def _dream_quickly(
+        self, obs: Tensor, action: Tensor, member: Tensor, noise: Tensor, temperature: PerLane
+    ) -> Dreamed:
+        """Return the same within rounding, on a processor and without gradients."""
+        return dream(self._constants(), self.net.in_place, obs, action, member, noise, temperature, self._reports)
+
+    def unroll(
+        self,
+        state: State,
+        actions: Sequence[Tensor],
+        noise_fn: Callable[[int], Tensor],
+        temperature: PerLane = 1.0,
+    ) -> Unrolled[State]:
+        """Return what so many steps do; on a processor and without gradients most of them is done for all at once."""
+        if not self._is_quick(state):
+            return super().unroll(state, actions, noise_fn, temperature)
+        luck = torch.stack([noise_fn(t) for t in range(len(actions))])  # [H, B, noise_dim]
+        members = draw_members(luck[:, :, -1], len(self.elites))  # [H, B]
+        if self.config.propagation == "tsinf":
+            members = torch.where(state.member < 0, members[0], state.member).expand_as(members).contiguous()
+        done = torch.stack(list(actions))  # [H, B, A]
+        found = unroll(self._constants(), self.net.in_place, state.obs, done, members, luck, temperature)
+        reward, termination, last = found.reward, found.ending, State(found.obs[-1].t().contiguous(), members[-1])
+        if self.reward_fn is not None or self.termination_fn is not None:
+            flat = found.obs.transpose(1, 2)  # [H + 1, B, O]
+            before, after = (self.decode(State(x.flatten(0, 1), members.flatten())) for x in (flat[:-1], flat[1:]))
+            if self.reward_fn is not None:
+                reward = self.reward_fn(before, done.flatten(0, 1), after).view_as(termination)
+            if self.termination_fn is not None:
+                termination = self.termination_fn(before, done.flatten(0, 1), after).view_as(termination)
+        assert reward is not None
+        return Unrolled(reward, termination, last)
+
+    def _is_quick(self, state: State) -> bool:
+        """Return whether a step may be computed with the lanes last."""
+        return state.obs.is_cpu and self.net.precision == "fp32" and not plain_torch()
+
+    def _constants(self) -> Folded:
+        """Return what `fold` makes of the weights, all of which it is given, in the order of their registration."""
+        # what __getattr__ of a module does would take as long as a product
+        net, ending = self._modules["net"]._modules, self._modules.get("ending")  # type: ignore[union-attr]
+        parts = [self, net["weights"], net["biases"], *(ending._modules.values() if ending else ())]
+        weights = [weight for part in parts for weight in part._parameters.values()]  # type: ignore[union-attr]
+        return self._folded(torch.float32, *self._buffers.values(), *weights)  # type: ignore[arg-type]
 
     def features(self, state: State) -> Tensor:
         """Return `[B, F]`, the observation, flat."""
@@ -342,6 +406,11 @@ def _divide(x: Tensor, std: Tensor) -> Tensor:
     return torch.where(std > 0, x / _or_one(std), 0)
 
 
+def _draw_members(noise: Tensor, num: int) -> Tensor:
+    """Return `[B]` int64, members that standard normals `[B]` draw."""
+    return (torch.special.ndtr(noise) * num).long().clamp(0, num - 1)
+
+
 def _spread(mean: Tensor, varies: Tensor) -> Tensor:
     """Return `[B]` the root of the mean over numbers of the variance over members of `mean [E, B, O]`.
 
@@ -362,30 +431,3 @@ def _sizes(space: Space[Any]) -> dict[str, int]:
                 "such. Train another family, e.g. rssm."
             )
     return {name: math.prod(part.shape or ()) for name, part in found.items()}
-
-
-def _known(what: str, name: str, known: Mapping[str, KnownFn], given: KnownFn | None) -> KnownFn | None:
-    if given is not None:
-        return given
-    if name == GIVEN:
-        raise InvalidArgument(
-            f"{what} is {GIVEN!r}: it was a Python function, which no file holds; pass {what}_fn to MlpEnsemble, or "
-            f"name a known one: {', '.join(map(repr, known))}."
-        )
-    if name != LEARNED and name not in known:
-        raise InvalidArgument(f"{what} is {name!r}; expected one of {', '.join(map(repr, (LEARNED, *known)))}.")
-    return known.get(name)
-
-
-def _check(config: Config) -> None:
-    for name, options in {"propagation": PROPAGATIONS, "features": FEATURES}.items():
-        if getattr(config, name) not in options:
-            raise InvalidArgument(
-                f"{name} is {getattr(config, name)!r}; expected one of {', '.join(map(repr, options))}."
-            )
-    if config.num_members < 1:
-        raise InvalidArgument(f"num_members is {config.num_members}; expected at least 1.")
-    if config.num_elites is not None and not 1 <= config.num_elites <= config.num_members:
-        raise InvalidArgument(
-            f"num_elites is {config.num_elites}; expected 1 to num_members, which is {config.num_members}."
-        )

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-LEARNED = "learned"
+from dreamgym.errors import InvalidArgument
+from dreamgym.models.known import LEARNED
+
+PROPAGATIONS = ("ts1", "tsinf")
+FEATURES = ("standardised", "raw")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,3 +65,22 @@ def regression() -> Config:
 
 PRESETS: Mapping[str, Callable[[], Config]] = {"pets": pets, "mbpo": mbpo, "regression": regression}
 """By name, for the command line."""
+
+
+def check(config: Config) -> None:
+    """Return if the config names what exists.
+
+    Raises:
+        InvalidArgument: if it does not; the message names it.
+    """
+    for name, options in {"propagation": PROPAGATIONS, "features": FEATURES}.items():
+        if getattr(config, name) not in options:
+            raise InvalidArgument(
+                f"{name} is {getattr(config, name)!r}; expected one of {', '.join(map(repr, options))}."
+            )
+    if config.num_members < 1:
+        raise InvalidArgument(f"num_members is {config.num_members}; expected at least 1.")
+    if config.num_elites is not None and not 1 <= config.num_elites <= config.num_members:
+        raise InvalidArgument(
+            f"num_elites is {config.num_elites}; expected 1 to num_members, which is {config.num_members}."
+        )

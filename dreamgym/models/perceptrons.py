@@ -47,7 +47,7 @@ class Perceptrons(nn.Module):
         if activation not in ACTIVATIONS:
             raise InvalidArgument(f"activation is {activation!r}; expected one of {', '.join(ACTIVATIONS)}.")
         self.num, self.activation = num, ACTIVATIONS[activation]()
-        self._in_place = _IN_PLACE[activation]
+        self.in_place = _IN_PLACE[activation]
         widths = [input_dim, *[hidden_dim] * layers, output_dim]
         self.weights = nn.ParameterList(_uniform(num, k, n, k) for k, n in pairwise(widths))  # [N, k, n]
         self.biases = nn.ParameterList(_uniform(num, 1, n, k) for k, n in pairwise(widths))  # [N, 1, n]
@@ -71,7 +71,7 @@ class Perceptrons(nn.Module):
         if plain or not x.is_cpu:
             return self._answer(x.to(dtype), layers, self.activation).float()
         # a few lanes at a time, whose numbers stay in the processor's cache from layer to layer
-        parts = [self._answer(part, layers, self._in_place) for part in x.to(dtype).split(_LANES)]
+        parts = [self._answer(part, layers, self.in_place) for part in x.to(dtype).split(_LANES)]
         return torch.cat(parts, 1).float() if len(parts) > 1 else parts[0].float()
 
     def _answer(self, x: Tensor, layers: Any, activation: Callable[[Tensor], Tensor]) -> Tensor:

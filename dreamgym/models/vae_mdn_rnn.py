@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from gymnasium import Space
+from gymnasium import Space, spaces
 from torch import Tensor, nn
 
 from dreamgym.core import share
@@ -106,7 +106,7 @@ class VaeMdnRnn(WorldModel[State], nn.Module):
         if not is_image(observation_space) or observation_space.shape != (64, 64, 3):
             raise UnsupportedSpace(
                 f"observation space {observation_space} is not supported by vae_mdn_rnn; expected uint8 pictures "
-                "(64, 64, 3). Resize the pictures first."
+                f"(64, 64, 3). {_advice(observation_space)}"
             )
         if config.features not in FEATURES:
             raise InvalidArgument(f"features is {config.features!r}; expected one of {', '.join(map(repr, FEATURES))}.")
@@ -221,3 +221,12 @@ class VaeMdnRnn(WorldModel[State], nn.Module):
 
 def _one_lane(value: float) -> Tensor:
     return torch.from_numpy(np.array([value], np.float32))  # takes half of the time of torch.tensor
+
+
+def _advice(space: Space[Any]) -> str:
+    """Return what to do with observations that are no pictures of the right size."""
+    if is_image(space):
+        return "Resize the pictures first, or train another family: --model rssm."
+    if isinstance(space, spaces.Discrete):
+        return "Train a family that counts: --model tabular."
+    return "Train a family that reads vectors: --model mlp_ensemble, or --model rssm."

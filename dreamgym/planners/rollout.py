@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dreamgym.core import noise
-from dreamgym.core.model import WorldModel, check_heads
+from dreamgym.core.model import WorldModel
 from dreamgym.core.tree import finite_lanes, gather
 from dreamgym.planners.planner import PlannerConfig, ValueFn
 
@@ -41,17 +41,12 @@ def imagined_return(
     Raises:
         MissingHead: if the model predicts no reward or no termination.
     """
-    total: Tensor | float = 0.0
-    weight: Tensor | float = 1.0  # [L] discount ** t * survival
-    for t, action in enumerate(actions):
-        out = check_heads(model, model.step(state, action, noise_fn(t), config.temperature))
-        state = out.state
-        total = total + weight * out.reward
-        weight = config.discount * weight * (1 - out.termination)
+    out = model.unroll(state, actions, noise_fn, config.temperature)
+    alive = torch.cumprod(config.discount * (1 - out.termination), 0)  # [H, L] discount ** (t + 1) * survival
+    total = out.reward[0] + (alive[:-1] * out.reward[1:]).sum(0)
     if value_fn is not None:
-        total = total + weight * value_fn(model.features(state))
-    assert isinstance(total, Tensor)
-    return torch.where(finite_lanes(state), total, torch.nan)
+        total = total + alive[-1] * value_fn(model.features(out.state))
+    return torch.where(finite_lanes(out.state), total, torch.nan)
 
 
 class Luck:

@@ -16,6 +16,10 @@ from dreamgym.planners.planner import Plan, Planner, PlannerConfig, ValueFn, che
 from dreamgym.planners.proposal import Gaussian, Proposal, definite, first_proposal, numbers_each, uniform_actions
 from dreamgym.planners.rollout import Luck, candidate_returns
 
+_ALIKE = 1e-5
+"""Returns that differ by less than this share of their size differ by rounding alone."""
+_LEAST = 1e-30
+
 
 @dataclass(frozen=True, kw_only=True)
 class ShootingConfig(PlannerConfig):
@@ -59,7 +63,7 @@ class MppiConfig(ShootingConfig):
     std: float = 1.0
     """Standard deviation of a Box action in every round, in half ranges."""
     softness: float = 1.0
-    """Lambda, env units: a return that is this much lower counts e times less."""
+    """Lambda, in standard deviations of the returns of a round: a return this much lower counts e times less."""
     trust: float = 0.5
     """Of a Discrete action: how likely, beyond chance, the first candidates do what the last plan would, in [0, 1]."""
     smoothing: float = 0.05
@@ -176,7 +180,8 @@ class Mppi(_Refined):
     """Model predictive path integrals: candidates count by the exponential of their return; their mean is done.
 
     Source: Williams et al. 2017 (information theoretic MPC), algorithm 2, without its price of control, which is the
-    reward's business here. Discrete actions are drawn with their weighted frequencies.
+    reward's business here, and with a lambda that goes with the spread of the returns. Discrete actions are drawn with
+    their weighted frequencies.
     """
 
     config_class = MppiConfig
@@ -186,8 +191,13 @@ class Mppi(_Refined):
         check_positive(self.config, "softness")
 
     def _weight(self, returns: Tensor) -> Tensor:
-        best = returns.amax(1, keepdim=True)
-        return ((returns - best) / self.config.softness).exp().nan_to_num(0)  # -inf less -inf where none is usable
+        usable = returns.isfinite()
+        count = usable.sum(1, keepdim=True)
+        mean = returns.where(usable, 0).sum(1, keepdim=True) / count
+        spread = ((returns - mean).where(usable, 0).square().sum(1, keepdim=True) / count).sqrt()
+        # where all returns are alike but for rounding, all count alike
+        unit = self.config.softness * torch.maximum(spread, _ALIKE * mean.abs()) + _LEAST
+        return ((returns - returns.amax(1, keepdim=True)) / unit).exp().nan_to_num(0)  # 0 / 0 where none is usable
 
     def _refit(self, proposal: Proposal, actions: Tensor, weight: Tensor) -> Proposal:
         fitted = proposal.refit(actions, weight)

@@ -45,3 +45,17 @@ def test_a_missing_dataset_is_said_in_one_line(tmp_path, minari, capsys):
     assert train(tmp_path / "dream", "toy/nope-v0") == 2
     assert "no local dataset 'toy/nope-v0'; download it with `minari download" in capsys.readouterr().err
     assert not (tmp_path / "dream").exists()
+
+
+@pytest.mark.parametrize(
+    ("env", "advice"),
+    [
+        ("Pendulum-v1", "Train a family that reads vectors: --model mlp_ensemble, or --model rssm."),
+        ("DynaMaze-v0", "Train a family that counts: --model tabular."),
+    ],
+)
+def test_data_that_the_default_family_cannot_see_name_one_that_can(env, advice, tmp_path, capsys):
+    collect(env, tmp_path / "data", episodes=1, max_episode_steps=5, progress=False)
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["train", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "dream")])
+    assert f"is not supported by vae_mdn_rnn; expected uint8 pictures (64, 64, 3). {advice}" in capsys.readouterr().err

@@ -36,7 +36,7 @@ def all_discrete(horizon: int) -> list:
     [
         (RandomShooting(ShootingConfig(horizon=3, num_candidates=8000)), 1.0),
         (Cem(CemConfig(horizon=3, num_iterations=8)), 0.03),
-        (Mppi(MppiConfig(horizon=3, num_iterations=20, std=0.1, softness=0.05)), 0.15),
+        (Mppi(MppiConfig(horizon=3, num_iterations=20, std=0.1, softness=0.5)), 0.15),
     ],
     ids=["random", "cem", "mppi"],
 )
@@ -91,7 +91,7 @@ def test_a_return_is_the_sum_over_what_imagine_returns():
     [
         RandomShooting(ShootingConfig(horizon=2, num_candidates=3000)),
         Cem(CemConfig(horizon=2, num_iterations=8)),
-        Mppi(MppiConfig(horizon=2, num_iterations=8, std=0.1, softness=0.02)),
+        Mppi(MppiConfig(horizon=2, num_iterations=8, std=0.1, softness=0.1)),
     ],
     ids=["random", "cem", "mppi"],
 )
@@ -193,6 +193,31 @@ def test_a_warm_start_looks_around_the_last_plan_moved_up_by_one(kind):
     plan = planner.plan(QuadraticWorld(), place(x), torch.tensor([0]), last)
     assert plan.actions[0, :5, 0].tolist() == pytest.approx(best[1:].tolist(), abs=1e-2)
     assert plan.actions[0, 5, 0].item() == pytest.approx(best[-1], abs=1e-2)
+
+
+def test_mppi_prefers_alike_whatever_the_unit_of_the_reward():
+    def planned(scale: float, shift: float) -> Plan:
+        world = TableWorld(after=[[0, 0, 0]], reward=[[shift, shift + 0.7 * scale, shift + scale]])
+        config = MppiConfig(horizon=2, num_candidates=200, num_iterations=1, smoothing=0.0)
+        return Mppi(config).plan(world, place(0), torch.tensor([0]))
+
+    plain, large, small = planned(1, 0), planned(1000, -500), planned(0.001, 0.01)
+    for other in (large, small):
+        assert torch.equal(plain.actions, other.actions)
+    assert (large.value.item() + 1000) / 1000 == pytest.approx(plain.value.item(), abs=1e-3)
+    assert (small.value.item() - 0.02) / 0.001 == pytest.approx(plain.value.item(), abs=1e-3)
+
+
+def test_to_mppi_returns_that_differ_by_rounding_are_alike():
+    world = TableWorld(after=[[0, 0]], reward=[[1.0, 1.0 + 1e-7]])
+    planner = Mppi(MppiConfig(horizon=20, num_candidates=400, num_iterations=1))
+    returns = torch.tensor([[20.0, 20.000002, 20.0, -torch.inf], [3.0, 1.0, 2.0, -torch.inf]])
+    weight = planner._weight(returns)
+    assert weight[0, :3].min() > 0.9
+    assert weight[0, 3] == 0
+    spread = float(torch.tensor([3.0, 1.0, 2.0]).std(unbiased=False))
+    assert weight[1].tolist() == pytest.approx([1.0, np.exp(-2 / spread), np.exp(-1 / spread), 0.0])
+    assert planner.plan(world, place(0), torch.tensor([0])).finite.all()
 
 
 def test_candidates_that_share_their_luck_are_compared_without_noise():
