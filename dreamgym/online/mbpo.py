@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium import spaces
+from stable_baselines3 import DQN
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
@@ -293,12 +294,19 @@ class Mbpo(BaseCallback):
         assert buffer is not None
         chosen = self._rng.integers(buffer.real.pos or buffer.real.buffer_size, size=self.config.starts)
         starts = buffer.real.observations[chosen, 0].reshape(-1, *self.world.observation_space.shape)
-        act = lambda obs: self.model.predict(obs, deterministic=False)[0]  # noqa: E731
-        steps = branch(self.dream, starts, act, self.config.horizon, self._generator)
+        steps = branch(self.dream, starts, self._act, self.config.horizon, self._generator)
         box = isinstance(self.world.action_space, spaces.Box)
         buffer.dream(steps, policy.scale_action(steps.action) if box else steps.action)
         self.logger.record("dream/transitions", len(steps.action))
         self.logger.record("dream/reward", float(steps.reward.mean()))
+
+    def _act(self, obs: np.ndarray) -> np.ndarray:
+        """Return an action for each observation `[B, ...]` as the algorithm acts while it learns, in env units."""
+        if not isinstance(self.model, DQN):
+            return self.model.predict(obs, deterministic=False)[0]
+        action = self.model.predict(obs, deterministic=True)[0]  # it would explore in all lanes or in none
+        explores = self._rng.random(len(action)) < self.model.exploration_rate
+        return np.where(explores, self._rng.integers(self.model.action_space.n, size=len(action)), action)
 
 
 def _check(algorithm: Any, model: WorldModel[Any], steps: int) -> ReplayBuffer:
