@@ -178,9 +178,7 @@ def main(
     out.parent.mkdir(parents=True, exist_ok=True)
     results: dict[str, dict[str, np.ndarray]] = {}
     worlds = [replace(world, steps=round(world.steps * steps)) for world in WORLDS]
-    print(
-        f"world | agent | runs that reach it within a life ({LONGER} without planning) | real steps to it | at the end"
-    )
+    print(f"world | agent | runs that reach it ({LONGER} lives without planning) | real steps to it | after one life")
     for world in worlds:
         results[world.env] = {}
         for name, (planning_steps, kappa) in AGENTS.items():
