@@ -224,8 +224,8 @@ class Mbpo(BaseCallback):
 
     def _on_training_start(self) -> None:
         algorithm, config = self.model, self.config
-        if self.buffer is None:
-            real = _check(algorithm, self.world, self.locals["total_timesteps"])
+        real = _check(algorithm, self.world, self.locals["total_timesteps"])
+        if self.buffer is None or self.buffer.real is not real:
             if self.out.exists() and any(self.out.iterdir()):
                 raise InvalidDataset(f"{self.out} is not empty; name a new folder for the real episodes.")
             size = config.kept_rounds * config.starts * config.horizon
@@ -254,7 +254,7 @@ class Mbpo(BaseCallback):
         """Write the episodes that have ended since the last time."""
         assert self.buffer is not None
         real, policy = self.buffer.real, self.model.policy
-        ends = self._begun + 1 + np.flatnonzero(real.dones[self._begun : real.pos, 0])
+        ends = self._begun + 1 + np.flatnonzero(real.dones[self._begun : real.size(), 0])
         if len(ends) == 0:
             return
         env = self.training_env.envs[0].spec if hasattr(self.training_env, "envs") else None
@@ -292,7 +292,7 @@ class Mbpo(BaseCallback):
     def _dream(self) -> None:
         buffer, policy = self.buffer, self.model.policy
         assert buffer is not None
-        chosen = self._rng.integers(buffer.real.pos or buffer.real.buffer_size, size=self.config.starts)
+        chosen = self._rng.integers(buffer.real.size(), size=self.config.starts)
         starts = buffer.real.observations[chosen, 0].reshape(-1, *self.world.observation_space.shape)
         steps = branch(self.dream, starts, self._act, self.config.horizon, self._generator)
         box = isinstance(self.world.action_space, spaces.Box)
