@@ -2,15 +2,15 @@
 
     python benchmarks/mbpo_curves.py --seeds 0 1 2 --out docs/pictures/mbpo_curves.png
 
-About ten minutes on one free core. SAC on Pendulum-v1 three times: with one update for each real step, with as many
-updates as MBPO, and with MBPO's dreams. All have the same seeds, the same real steps and the same settings but for what
-`AGENTS` says. Prints the real steps until the mean of five fixed episodes first reached a score and held it for three
-evaluations, and draws the curves.
+About ten minutes on one free core; started again, it goes on where it was stopped. SAC on Pendulum-v1 three times: with
+one update for each real step, with as many updates as MBPO, and with MBPO's dreams. All have the same seeds, the same
+real steps and the same settings but for what `AGENTS` says. Prints the real steps until the mean of five fixed episodes
+first reached a score and held it for two evaluations, and draws the curves.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -26,8 +26,8 @@ from stable_baselines3.common.callbacks import BaseCallback
 from dreamgym.hub import build_model
 from dreamgym.online.mbpo import Mbpo, MbpoConfig
 
-ENV, SCORE, HELD = "Pendulum-v1", -250.0, 3
-STEPS, EVERY, EPISODES, FIRST_SEED = 1500, 100, 5, 10_000_000
+ENV, SCORE, HELD = "Pendulum-v1", -250.0, 2
+STEPS, EVERY, EPISODES, FIRST_SEED = 1200, 100, 5, 11_000_000
 """Real steps; those between two evaluations, which do not count; their episodes and the seed of the first."""
 SETTINGS: dict[str, Any] = {"learning_rate": 1e-3, "learning_starts": 200, "policy_kwargs": {"net_arch": [64, 64]}}
 MODEL = {"hidden_dim": 64, "layers": 2, "reward": "pendulum"}
@@ -81,19 +81,26 @@ def learn(agent: Agent, seed: int) -> list[float]:
         if agent.dreams:
             torch.manual_seed(seed)
             model = build_model("mlp_ensemble", MODEL, env.observation_space, env.action_space)
-            callbacks.append(Mbpo(model, Path(folder) / "data", DREAMS))
+            callbacks.append(Mbpo(model, Path(folder) / "data", replace(DREAMS, seed=seed)))
         algorithm.learn(STEPS, callback=callbacks)
     return evaluation.curve
 
 
-def steps_to(curve: list[float]) -> float:
+def kept(path: Path, agent: Agent, seed: int) -> np.ndarray:
+    """Return the curve in a file, or train and write it."""
+    if not path.exists():
+        np.save(path, learn(agent, seed))
+    return np.load(path)
+
+
+def steps_to(curve: np.ndarray) -> float:
     """Return the real steps of the first of `HELD` evaluations in a row that reach the score; else infinity."""
     reached = [mean >= SCORE for mean in curve]
     first = (EVERY * (1 + i) for i in range(len(curve) - HELD + 1) if all(reached[i : i + HELD]))
     return next(first, float("inf"))
 
 
-def draw(found: dict[str, list[list[float]]], path: Path) -> None:
+def draw(found: dict[str, list[np.ndarray]], path: Path) -> None:
     """Draw a line for each seed."""
     figure = Figure(figsize=(7, 4), dpi=130, layout="constrained")
     axes = figure.subplots()
@@ -111,19 +118,28 @@ def draw(found: dict[str, list[list[float]]], path: Path) -> None:
     figure.savefig(path)
 
 
-def main(seeds: tuple[int, ...] = (0, 1, 2), out: Path = Path("runs/mbpo_curves.png")) -> None:
+def main(
+    seeds: tuple[int, ...] = (0, 1, 2),
+    out: Path = Path("runs/mbpo_curves.png"),
+    folder: Path = Path("runs/mbpo_curves"),
+) -> None:
     """Train all agents, print a table and draw the curves.
 
     Args:
         seeds: of the trainings.
         out: PNG file.
+        folder: where the curves are kept; name a new one after a change of settings.
     """
     torch.set_num_threads(1)
     out.parent.mkdir(parents=True, exist_ok=True)
-    found: dict[str, list[list[float]]] = {}
-    print(f"agent | real steps to {SCORE:g} by seed | last evaluations", flush=True)
-    for name, agent in AGENTS.items():
-        curves = found[name] = [learn(agent, seed) for seed in seeds]
+    folder.mkdir(parents=True, exist_ok=True)
+    found: dict[str, list[np.ndarray]] = {name: [] for name in AGENTS}
+    for seed in seeds:
+        for name, agent in AGENTS.items():
+            found[name].append(kept(folder / f"{name}, seed {seed}.npy", agent, seed))
+            print(f"seed {seed} | {name} | {' '.join(f'{mean:.0f}' for mean in found[name][-1])}", flush=True)
+    print(f"agent | real steps to {SCORE:g} by seed | mean of the last {HELD} evaluations +- standard error over seeds")
+    for name, curves in found.items():
         needed = ", ".join(f"{n:.0f}" if n < float("inf") else f"> {STEPS}" for n in map(steps_to, curves))
         ends = np.array([np.mean(curve[-HELD:]) for curve in curves])
         error = ends.std(ddof=1) / len(ends) ** 0.5 if len(ends) > 1 else float("nan")
