@@ -164,8 +164,9 @@ class MixedBuffer(ReplayBuffer):
         if num_real == batch_size:
             return real
         dreamed = super().sample(batch_size - num_real, env)
-        pairs = zip(real, dreamed, strict=True)
-        return ReplayBufferSamples(*(None if a is None else torch.cat([a, b]) for a, b in pairs))
+        pairs: Any = zip(real, dreamed, strict=True)  # the last field is None in a plain buffer
+        columns: list[Any] = [None if a is None else torch.cat([a, b]) for a, b in pairs]
+        return ReplayBufferSamples(*columns)
 
 
 class Mbpo(BaseCallback):
@@ -223,7 +224,8 @@ class Mbpo(BaseCallback):
         self._rng = np.random.default_rng(self.config.seed)
 
     def _on_training_start(self) -> None:
-        algorithm, config = self.model, self.config
+        config = self.config
+        algorithm: Any = self.model
         real = _check(algorithm, self.world, self.locals["total_timesteps"])
         if self.buffer is None or self.buffer.real is not real:
             if self.out.exists() and any(self.out.iterdir()):
@@ -248,7 +250,8 @@ class Mbpo(BaseCallback):
     def _on_training_end(self) -> None:
         assert self.buffer is not None
         self._record()
-        self.model.replay_buffer = self.buffer.real
+        algorithm: Any = self.model
+        algorithm.replay_buffer = self.buffer.real
 
     def _record(self) -> None:
         """Write the episodes that have ended since the last time."""
@@ -302,11 +305,12 @@ class Mbpo(BaseCallback):
 
     def _act(self, obs: np.ndarray) -> np.ndarray:
         """Return an action for each observation `[B, ...]` as the algorithm acts while it learns, in env units."""
-        if not isinstance(self.model, DQN):
-            return self.model.predict(obs, deterministic=False)[0]
-        action = self.model.predict(obs, deterministic=True)[0]  # it would explore in all lanes or in none
-        explores = self._rng.random(len(action)) < self.model.exploration_rate
-        return np.where(explores, self._rng.integers(self.model.action_space.n, size=len(action)), action)
+        algorithm: Any = self.model
+        if not isinstance(algorithm, DQN):
+            return algorithm.predict(obs, deterministic=False)[0]
+        action = algorithm.predict(obs, deterministic=True)[0]  # it would explore in all lanes or in none
+        explores = self._rng.random(len(action)) < algorithm.exploration_rate
+        return np.where(explores, self._rng.integers(action_dim(self.world.action_space), size=len(action)), action)
 
 
 def _check(algorithm: Any, model: WorldModel[Any], steps: int) -> ReplayBuffer:
