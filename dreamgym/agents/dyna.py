@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from gymnasium import Space, spaces
 
-from dreamgym.core.codec import decode_obs, encode_action, encode_obs
-from dreamgym.core.model import OnePass, SequenceBatch, WorldModel
+from dreamgym.core.codec import encode_action, encode_obs
+from dreamgym.core.model import Obs, OnePass, SequenceBatch, WorldModel
 from dreamgym.errors import InvalidArgument, InvalidModel, UnsupportedSpace
 
 
@@ -66,7 +66,7 @@ class Dyna:
                 f"{type(model).__name__} cannot take in a transition as it happens; expected a model with learn and "
                 "measure (dreamgym.core.model.OnePass), such as tabular."
             )
-        self.model, self.config = model, config or DynaConfig()
+        self.model, self.config, self._take_in = model, config or DynaConfig(), model.learn
         self._states, self._actions = _numbers(model.observation_space), _numbers(model.action_space)
         num_states, num_actions = len(self._states), len(self._actions)
         self._values = [[0.0] * num_actions for _ in range(num_states)]  # of lists: single numbers are read and set
@@ -75,6 +75,12 @@ class Dyna:
         self._last = np.zeros((num_states, num_actions))  # the real step in which a pair was tried last
         self.steps = 0
         """Real steps so far."""
+        # every observation and action in model units, so that a real step encodes nothing
+        self._obs = _encoded(encode_obs(model.observation_space, np.array(self._states)))  # [S, S]
+        self._one_hot = encode_action(model.action_space, np.array(self._actions))  # [A, A]
+        n = self.config.planning_steps
+        self._is_first = torch.ones(max(n, 1), dtype=torch.bool)
+        self._mean = torch.zeros(n, model.noise_dim)
         self._rng = np.random.default_rng(seed)
         self._generator = torch.Generator().manual_seed(seed)
 
@@ -115,7 +121,7 @@ class Dyna:
         if chosen not in self._tried[state]:
             self._tried[state].append(chosen)
         if self.config.planning_steps:
-            self._teach(obs, action, float(reward), float(terminated), next_obs)
+            self._teach(state, chosen, float(reward), float(terminated), next_state)
             self._plan()
 
     def _update(self, state: int, action: int, reward: float, termination: float, next_state: int) -> None:
@@ -124,17 +130,15 @@ class Dyna:
         target = reward + config.gamma * (1 - termination) * max(self._values[next_state])
         values[action] += config.step_size * (target - values[action])
 
-    def _teach(self, obs: Any, action: Any, reward: float, terminated: float, next_obs: Any) -> None:
-        number = torch.tensor([[reward]], dtype=torch.float32)
-        assert isinstance(self.model, OnePass)
-        self.model.learn(
+    def _teach(self, state: int, action: int, reward: float, termination: float, next_state: int) -> None:
+        self._take_in(
             SequenceBatch(
-                obs=_batch(encode_obs(self.model.observation_space, np.array([obs, next_obs]))),  # [1, 2, S]
-                action=_batch(encode_action(self.model.action_space, np.array([action]))),  # [1, 1, A]
-                reward=number,
-                terminated=torch.full_like(number, terminated),
-                mask=torch.ones_like(number),
-                is_first=torch.ones(1, dtype=torch.bool),
+                obs=self._obs[None, [state, next_state]],  # [1, 2, S]
+                action=self._one_hot[None, [action]],  # [1, 1, A]
+                reward=torch.tensor([[reward]]),
+                terminated=torch.tensor([[termination]]),
+                mask=torch.ones(1, 1),
+                is_first=self._is_first[:1],
             )
         )
 
@@ -147,13 +151,10 @@ class Dyna:
         tried = [everything if self.config.kappa else self._tried[state] for state in states]
         actions = [among[int(u * len(among))] for among, (_, u) in zip(tried, choices, strict=True)]
         index, chosen = np.array(states), np.array(actions)
-        encoded = encode_action(model.action_space, chosen + self._actions.start)
-        obs = encode_obs(model.observation_space, index + self._states.start)
-        before = model.observe(
-            model.initial(n), encoded, obs, torch.ones(n, dtype=torch.bool), torch.zeros(n, model.noise_dim)
-        )
-        out = model.step(before, encoded, torch.randn(n, model.noise_dim, generator=self._generator))
-        after = decode_obs(model.observation_space, model.decode(out.state)) - self._states.start
+        action = self._one_hot[chosen]
+        before = model.observe(model.initial(n), action, self._obs[index], self._is_first, self._mean)
+        out = model.step(before, action, torch.randn(n, model.noise_dim, generator=self._generator))
+        after = _encoded(model.decode(out.state)).argmax(1)
         bonus = self.config.kappa * np.sqrt(self.steps - self._last[index, chosen])
         rewards = out.reward.numpy() + bonus
         for step in zip(states, actions, rewards.tolist(), out.termination.tolist(), after.tolist(), strict=True):
@@ -166,6 +167,6 @@ def _numbers(space: Space[Any]) -> range:
     return range(int(space.start), int(space.start + space.n))
 
 
-def _batch(x: Any) -> torch.Tensor:
+def _encoded(x: Obs) -> torch.Tensor:
     assert isinstance(x, torch.Tensor)
-    return x[None]
+    return x

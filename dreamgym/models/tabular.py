@@ -112,11 +112,13 @@ class Tabular(WorldModel[State], nn.Module):
         pair = self._pair(state.index, action)
         rows, valid = self._rows(pair)  # [B, K]
         visits = self.visits[pair]
-        logits = self.counts[rows].log().float().masked_fill_(~valid, -torch.inf)  # [B, K]
-        logits[:, 0].masked_fill_(visits == 0, 0)  # something has to be drawn there, too
-        drawn = sample_categorical(logits[:, None], noise, temperature).argmax(2)  # [B, 1]
-        drawn = torch.minimum(drawn, valid.sum(1, keepdim=True) - 1).clamp_(min=0)  # the last normals round to 1
-        outcome = self.outcomes[rows.gather(1, drawn)[:, 0]] * (visits > 0)[:, None]  # [B, 4]
+        if rows.shape[1] > 1:
+            logits = self.counts[rows].log().float().masked_fill_(~valid, -torch.inf)  # [B, K]
+            logits[:, 0].masked_fill_(visits == 0, 0)  # something has to be drawn there, too
+            drawn = sample_categorical(logits[:, None], noise, temperature).argmax(2)  # [B, 1]
+            drawn = torch.minimum(drawn, valid.sum(1, keepdim=True) - 1).clamp_(min=0)  # the last normals round to 1
+            rows = rows.gather(1, drawn)  # [B, 1]
+        outcome = self.outcomes[rows[:, 0]] * (visits > 0)[:, None]  # [B, 4]
         return Transition(
             State(torch.where(visits > 0, outcome[:, NEXT].long(), state.index)),
             outcome[:, REWARD].float(),
@@ -149,11 +151,12 @@ class Tabular(WorldModel[State], nn.Module):
         pair = recorded[:, PAIR].long()
         weight = torch.ones_like(recorded[:, PAIR])
         if self.config.decay < 1:
-            times = torch.bincount(pair, minlength=len(self.visits) + 1)
-            self.counts = self.counts * self.config.decay ** times[self.outcomes[:, PAIR].long()]
+            rows, own = self._rows(pair)
+            fewer = self.config.decay * own + ~own  # once for each time that the pair was seen
+            self.counts.scatter_reduce_(0, rows.flatten(), fewer.double().flatten(), "prod")
             weight = self.config.decay ** _later(pair).double()
-        self.counts = self.counts.index_add(0, row, weight)
-        self.visits = self.visits.index_add(0, pair, torch.ones_like(pair))
+        self.counts.index_add_(0, row, weight)
+        self.visits.index_add_(0, pair, torch.ones_like(pair))
 
     @torch.no_grad()
     def measure(self, batch: SequenceBatch) -> dict[str, Tensor]:
@@ -206,6 +209,8 @@ def _later(pair: Tensor) -> Tensor:
     >>> _later(torch.tensor([7, 5, 7, 7])).tolist()
     [2, 0, 1, 0]
     """
+    if len(pair) == 1:
+        return torch.zeros_like(pair)
     order = pair.flip(0).argsort(stable=True)  # groups of equal entries, each from its last one to its first
     place = torch.arange(len(pair), device=pair.device)
     _, sizes = pair.unique(return_counts=True)
