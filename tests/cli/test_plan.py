@@ -60,7 +60,7 @@ def test_wrappers_reach_the_planner(capsys):
         (["DreamCart"], "unknown dream 'DreamCart'"),
         (
             ["DreamCartPole-v0", "--planner", "cme"],
-            "unknown planner 'cme'; available: cem, gradient, mppi, random, tree. ",
+            "unknown planner 'cme'; available: cem, gradient, mppi, random, rollout, tree. ",
         ),
         (["DreamCartPole-v0", "--variant", "x"], "unknown variant of DreamCartPole-v0 'x'"),
         (["DreamCartPole-v0", "--wrap", "temprature:temperature=2"], "unknown wrapper 'temprature'"),

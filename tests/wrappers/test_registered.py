@@ -160,14 +160,15 @@ def test_candidates_of_an_evolution_meet_the_same_temperatures() -> None:
 
 @pytest.mark.parametrize("name", PLANNERS)
 def test_any_planner_plans_in_a_wrapped_world(name: str) -> None:
-    dream = open_dream(target(num_actions=3) if name == "tree" else target(), None, STACK, "cpu")
+    discrete = name in ("rollout", "tree")
+    dream = open_dream(target(num_actions=3) if discrete else target(), None, STACK, "cpu")
     planner = PLANNERS.load(name)
     horizon = 1 if name == "random" else 6  # chance alone finds one action, not six
     mpc = ModelPredictiveControl(dream.model, planner(planner.config_class(horizon=horizon)))
     mpc.reset([0, 1])
     state = begin(dream.model, target().model, TargetState(torch.full((2, 1), 1 / 3)))  # here 0 is best
     action = mpc.act_on(state)
-    assert action.tolist() == [1, 1] if name == "tree" else np.abs(action).max() < 0.4
+    assert action.tolist() == [1, 1] if discrete else np.abs(action).max() < 0.4
 
 
 def test_a_real_env_filtered_by_a_wrapped_model_shows_the_same_features() -> None:
