@@ -1,4 +1,4 @@
-"""The figures of dreams with closed eyes: curves over the horizon, and how far ahead a dream is worth more than none."""
+"""Dreams with closed eyes in figures: curves over the horizon, and how far ahead a dream is worth more than none."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import numpy as np
 from dreamgym.report.open_loop import Dreams
 from dreamgym.report.statistics import coverage, ratios
 
+TINY = 1e-9
+"""An error that is none: in a world that stands still, nothing can be better than the last moment seen."""
 FEWEST = 10
 """Stretches still recorded after so many steps, below which a curve is not told any further."""
 
@@ -25,7 +27,7 @@ def horizon_figures(dreams: Dreams) -> dict[str, Any]:
         "windows": len(dreams.recorded),
         "draws": draws,
         "nominal_coverage": coverage(draws),
-        "by_chance": bool(np.nanmax(np.nanstd(dreams.features["dream"], 1)) > 1e-6),
+        "by_chance": bool(np.nanmax(np.ptp(dreams.features["dream"], 1)) > 1e-6),
         **found,
     }
 
@@ -41,8 +43,17 @@ def _curves(after: np.ndarray, errors: Mapping[str, np.ndarray]) -> dict[str, An
     recorded = np.isfinite(errors["still"])  # [W, H]
     enough = recorded.sum(0) >= min(FEWEST, len(recorded))
     last = int(np.argmin(enough)) if not enough.all() else len(enough)
-    mean = lambda x: ratios(np.where(recorded, x, 0), recorded.astype(float))  # noqa: E731
-    dream = mean(errors["dream"].mean(1))
+
+    def mean(x: np.ndarray) -> dict[str, np.ndarray]:  # [W, H] or, of draws, [W, N, H]
+        there = np.isfinite(x)
+        summed, count = np.where(there, x, 0), there.astype(float)
+        return ratios(summed, count) if x.ndim == 2 else ratios(summed.sum(1), count.sum(1))
+
+    def best(x: np.ndarray) -> dict[str, np.ndarray]:  # [W, N, H]
+        least = np.where(np.isfinite(x), x, np.inf).min(1)
+        return mean(np.where(np.isfinite(least), least, np.nan))
+
+    dream = mean(errors["dream"])
     curves = {
         "after": after,
         "windows": recorded.sum(0),
@@ -50,18 +61,16 @@ def _curves(after: np.ndarray, errors: Mapping[str, np.ndarray]) -> dict[str, An
         "low": dream["low"],
         "high": dream["high"],
         "still": mean(errors["still"])["value"],
-        "other": mean(errors["other"].mean(1))["value"],
-        "best": mean(errors["dream"].min(1))["value"],
-        "other_best": mean(errors["other"].min(1))["value"],
+        "other": mean(errors["other"])["value"],
+        "best": best(errors["dream"])["value"],
+        "other_best": best(errors["other"])["value"],
         "covered": mean(errors["covered"])["value"],
     }
     cut: dict[str, Any] = {name: values[:last].tolist() for name, values in curves.items()}
-    tiny = 1e-9  # a world without change: nothing can be better than its last moment
     baseline = np.fmin(curves["still"], curves["other"])[:last]
-    better = curves["dream"][:last] <= np.maximum(baseline, tiny)
-    cut["trusted"] = (
-        int(after[(len(better) if better.all() else int(np.argmin(better))) - 1]) if better[:1].any() else 0
-    )
+    worse = curves["dream"][:last] > np.maximum(baseline, TINY)
+    steps = int(np.argmax(worse)) if worse.any() else last
+    cut["trusted"] = int(after[steps - 1]) if steps else 0
     return cut
 
 

@@ -172,8 +172,9 @@ def _dream(
         except NotDecodable:
             decodes = False
             continue
-        _compare(found, "obs", flat(now), _split(flat(pictures), num), flat(still_obs),
-                 None if others is None else pool.obs[others], pool.obs_scale, flat(now), pool.obs_std, rng)  # fmt: skip
+        other_obs = None if others is None else pool.obs[others]
+        _compare(found, "obs", flat(now), _split(flat(pictures), num), flat(still_obs), other_obs, pool.obs_scale,
+                 flat(now), pool.obs_std, rng)  # fmt: skip
         found["real"].append(now)
         found["dream"].append(tree_map(lambda x: x[::draws], pictures))
     recorded = lanes.recorded[:, context:]
@@ -202,7 +203,7 @@ def _compare(
     found: dict[str, list[Any]], kind: str, truth: Tensor, guess: Tensor, still: Tensor, other: Tensor | None,
     scale: Any, drawn: Tensor, std: Tensor, rng: np.random.Generator,
 ) -> None:  # fmt: skip
-    """Note how far dreams `[B, N, n]`, the last moment seen and other moments `[B, N, n]` are from the truth `[B, n]`."""
+    """Note how far from the truth `[B, n]` dreams `[B, N, n]`, the last moment seen and other moments are."""
     far = lambda x: ((x - truth[:, None]).square() * scale).sum(-1).numpy()  # noqa: E731  [B, N]
     found[f"{kind}.dream"].append(far(guess))
     found[f"{kind}.still"].append(far(still[:, None])[:, 0])
@@ -218,8 +219,10 @@ def _with_other_rewards(dreams: Dreams, rng: np.random.Generator) -> Dreams:
     reward, num = dreams.reward, len(dreams.recorded)
     earned, promised = reward["earned"], reward["promised"]
     other = np.stack([np.roll(earned, shift, axis=0) for shift in range(1, min(promised.shape[1], num - 1) + 1)], 1)
-    spread = np.nanstd(np.where(dreams.recorded, earned, np.nan), 0) if num else 0.0
-    tolerance = SAME * np.maximum(spread, np.abs(np.nanmean(np.where(dreams.recorded, earned, np.nan), 0)))
+    count = dreams.recorded.sum(0).clip(1)
+    mean = np.where(dreams.recorded, earned, 0).sum(0) / count  # [H]
+    spread = np.sqrt(np.where(dreams.recorded, (earned - mean) ** 2, 0).sum(0) / count)
+    tolerance = SAME * np.maximum(spread, np.abs(mean))
     covered = is_covered(earned, promised.transpose(1, 0, 2), tolerance, rng).astype(float)
     return replace(dreams, reward={
         "dream": reward["dream"],
@@ -266,12 +269,10 @@ def _join(parts: list[Dreams]) -> Dreams:
         features=joined(*[part.features for part in parts]),
         reward=joined(*[part.reward for part in parts]),
         obs=None if first.obs is None else joined(*[part.obs for part in parts]),
-        real_frames=None if first.obs is None else tree_map(lambda *x: np.concatenate(x), *_all(parts, "real_frames")),
-        dream_frames=None
-        if first.obs is None
-        else tree_map(lambda *x: np.concatenate(x), *_all(parts, "dream_frames")),
+        real_frames=None if first.obs is None else _concatenate([part.real_frames for part in parts]),
+        dream_frames=None if first.obs is None else _concatenate([part.dream_frames for part in parts]),
     )
 
 
-def _all(parts: list[Dreams], name: str) -> list[Any]:
-    return [getattr(part, name) for part in parts]
+def _concatenate(frames: list[Any]) -> Any:
+    return tree_map(lambda *x: np.concatenate(x), *frames)

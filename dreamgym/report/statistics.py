@@ -104,8 +104,8 @@ def is_covered(truth: np.ndarray, draws: np.ndarray, tolerance: Any, rng: np.ran
     """Return bool `[...]`: the truth is neither below all draws nor above all of them.
 
     If truth and draws come from one distribution, that happens to `coverage(len(draws))` of all truths: each of the
-    N + 1 places is as likely. Draws as near as `tolerance` are equal to the truth, and lots are cast for its place among
-    them, so that a world without chance is covered as often as it should be.
+    N + 1 places is as likely. Draws as near as `tolerance` are equal to the truth, and lots are cast for its place
+    among them, so that a world without chance is covered as often as it should be.
 
     Args:
         truth: `[...]`.

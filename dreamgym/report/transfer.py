@@ -66,10 +66,10 @@ def transfer_figures(returns: Mapping[str, Mapping[str, Sequence[float]]]) -> di
         returns: what `play` returned.
 
     Returns:
-        `policies`, a row for each, the best in the dream first, with its mean `dream` and `real` return and their `gap`;
-        and, if there are real returns, `spearman`, `pearson`; `range`, of the mean real returns; `score_error`, the mean
-        distance of the two, as a share of it; `best`, the policy that the dream likes best, with the `gap` and the
-        `regret`: what the best in reality earns more, as a share of the range.
+        `policies`, a row for each, the best in the dream first, with its mean `dream` and `real` return and their
+        `gap`; and, if there are real returns, `spearman`, `pearson`; `range`, of the mean real returns; `score_error`,
+        the mean distance of the two, as a share of it; `best`, the policy that the dream likes best, with the `gap`,
+        `gap_share`, the same as a share of the range, and the `regret`: what the best in reality earns more, likewise.
     """
     rows = []
     for name, sides in returns.items():

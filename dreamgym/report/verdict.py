@@ -119,18 +119,18 @@ RULES = (
          f"its 95% interval at least {RANK_LOW}", "transfer", _ranking),
     Rule("choosing the best policy", f"the policy that the dream likes best earns at most {REGRET:.0%} of the range of "
          "real returns less than the best one", "transfer", _choosing),
-    Rule("predicting a policy's score", f"dream and real return differ by at most {SCORE_ERROR:.0%} of the range of real "
-         "returns, in the mean over policies", "transfer", _scores),
+    Rule("predicting a policy's score", f"dream and real return differ by at most {SCORE_ERROR:.0%} of the range of "
+         "real returns, in the mean over policies", "transfer", _scores),
     Rule(f"looking {AHEAD} steps ahead", f"for {AHEAD} steps with closed eyes, a dream is nearer to the truth than the "
          "last frame, and than a frame of another episode", "horizon", _ahead),
-    Rule("the reward of a step", f"expected and real reward differ by at most {REWARD_ERROR:.0%} of the reward's standard "
-         "deviation (of its size, if it is always the same), in the mean over ten bins", "reward", _rewards),
+    Rule("the reward of a step", f"expected and real reward differ by at most {REWARD_ERROR:.0%} of the reward's "
+         "standard deviation (of its size, if it is always the same), in the mean over ten bins", "reward", _rewards),
     Rule("how often episodes end", f"the probabilities of ending add up to between {RATE[0]:g} and {RATE[1]:g} of the "
          f"endings that came, of which there are at least {FEWEST_ENDINGS}", "endings", _rates),
     Rule("which step ends an episode", f"at least {ALARMS:.0%} of the endings are foreseen one step before with a "
          f"probability above one half, and at least {ALARMS:.0%} of such alarms are right", "endings", _alarms),
-    Rule("how sure it is", f"over the first {COVERED_STEPS} steps the truth lies within its draws as often as it should, "
-         f"give or take {100 * COVERAGE:.0f} percentage points (features)", "horizon", _uncertainty),
+    Rule("how sure it is", f"over the first {COVERED_STEPS} steps the truth lies within its draws as often as it "
+         f"should, give or take {100 * COVERAGE:.0f} percentage points (features)", "horizon", _uncertainty),
     Rule("where the shipped policy goes", f"at most {OUTSIDE:.0%} of the policy's real steps lie outside the data",
          "outside", _inside),
     Rule("training for longer", "dream and real return have not parted by the end of a longer training",

@@ -1,0 +1,228 @@
+"""The plots of a report as SVG that goes into a page: text stays text, and colours are the page's, light or dark."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dreamgym.errors import MissingExtra
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, FAINT, GRID, BLUE, ORANGE, GREEN, PAPER = (f"#01020{i}" for i in range(7))
+_VARIABLES = {INK: "--ink", FAINT: "--faint", GRID: "--grid", BLUE: "--blue", ORANGE: "--orange", GREEN: "--green",
+              PAPER: "--paper"}  # fmt: skip
+SIZE = (4.6, 3.1)
+"""Inches: as wide as a phone, so that letters there are as large as they are drawn."""
+LABELS = {"observations": "error of observations", "features": "error of features", "reward": "error of summed reward"}
+
+
+def check_matplotlib() -> None:
+    """Return if plots can be drawn.
+
+    Raises:
+        MissingExtra: if matplotlib is not installed.
+    """
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise MissingExtra("a report", "matplotlib", "plots") from error
+
+
+def draw_plots(report: Mapping[str, Any]) -> dict[str, str]:
+    """Return the plots that a report has figures for: name -> SVG."""
+    plots: dict[str, str] = {}
+    if "horizon" in report:
+        for kind in ("observations", "features", "reward"):
+            if kind in report["horizon"] and report["horizon"][kind]["after"]:
+                plots[f"horizon {kind}"] = _horizon(report["horizon"][kind], kind)
+        plots["coverage"] = _coverage(report["horizon"])
+    if "reward" in report:
+        plots["reward"] = _calibration(report["reward"]["calibration"], "expected reward", "real reward")
+        plots["endings"] = _calibration(
+            report["endings"]["calibration"], "probability of ending", "share that ended", edge=(0.0, 1.0)
+        )
+    if "spearman" in report["transfer"]:
+        plots["transfer"] = _scatter(report["transfer"]["policies"])
+    if "exploitation" in report:
+        plots["exploitation"] = _exploitation(report["exploitation"])
+    if "map" in report:
+        plots["map error"] = _map(report["map"], "error", "error of one step")
+        if "disagreement" in report["map"]:
+            plots["map disagreement"] = _map(report["map"], "disagreement", "disagreement")
+    return plots
+
+
+def _horizon(curves: Mapping[str, Any], kind: str) -> str:
+    figure, axes = _begin()
+    after = curves["after"]
+    axes.fill_between(after, *(_numbers(curves[end]) for end in ("low", "high")), color=BLUE, alpha=0.25, linewidth=0)
+    axes.plot(after, _numbers(curves["dream"]), color=BLUE, label="a dream")
+    axes.plot(after, _numbers(curves["best"]), color=BLUE, linestyle=":", label="the best of its draws")
+    axes.plot(after, _numbers(curves["still"]), color=ORANGE, linestyle="--", label="last moment repeated")
+    axes.plot(after, _numbers(curves["other"]), color=FAINT, linestyle="-.", label="another episode")
+    if 0 < curves["trusted"] < after[-1]:
+        axes.axvline(curves["trusted"], color=INK, linewidth=0.8, linestyle=":")
+        axes.annotate(f"{curves['trusted']}", (curves["trusted"], 1), (3, -2), xycoords=("data", "axes fraction"),
+                      textcoords="offset points", color=INK, va="top")  # fmt: skip
+    axes.set_xlabel("steps with closed eyes")
+    axes.set_ylabel(LABELS[kind])
+    axes.set_ylim(bottom=0)
+    axes.set_xlim(left=min(1, after[-1] - 1), right=max(after[-1], 2))
+    _legend(axes)
+    return _svg(figure, f"horizon-{kind}")
+
+
+def _coverage(horizon: Mapping[str, Any]) -> str:
+    figure, axes = _begin()
+    axes.axhline(horizon["nominal_coverage"], color=INK, linewidth=0.8, linestyle=":")
+    axes.annotate(f"as it should be, {horizon['nominal_coverage']:.0%}", (1, horizon["nominal_coverage"]), (-4, -3),
+                  xycoords=("axes fraction", "data"), textcoords="offset points", color=INK, ha="right",
+                  va="top")  # fmt: skip
+    for kind, colour, style in (("features", BLUE, "-"), ("reward", ORANGE, "--")):
+        curves = horizon[kind]
+        axes.plot(curves["after"], _numbers(curves["covered"]), color=colour, linestyle=style,
+                  label={"features": "features", "reward": "summed reward"}[kind])  # fmt: skip
+    axes.set_xlabel("steps with closed eyes")
+    axes.set_ylabel("share of truths within the draws")
+    axes.set_ylim(0, 1.02)
+    _legend(axes)
+    return _svg(figure, "coverage")
+
+
+def _calibration(rows: Sequence[Mapping[str, Any]], x: str, y: str, edge: tuple[float, float] | None = None) -> str:
+    figure, axes = _begin()
+    predicted, real, low, high = (
+        _numbers([row[name] for row in rows]) for name in ("predicted", "real", "low", "high")
+    )
+    everything = np.concatenate([predicted, real, low, high])
+    first, last = edge or (float(np.nanmin(everything)), float(np.nanmax(everything)))
+    margin = 0.05 * max(last - first, 1e-3 * max(abs(last), 1e-9))
+    axes.plot([first, last], [first, last], color=INK, linewidth=0.8, linestyle=":", label="as it should be")
+    axes.errorbar(predicted, real, [np.clip(real - low, 0, None), np.clip(high - real, 0, None)], color=BLUE, fmt="o-",
+                  markersize=4, linewidth=1.2, elinewidth=1, label="bins of steps, 95% interval")  # fmt: skip
+    axes.set_xlim(first - margin, last + margin)
+    axes.set_ylim(first - margin, last + margin)
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    _legend(axes)
+    return _svg(figure, x)
+
+
+def _scatter(rows: Sequence[Mapping[str, Any]]) -> str:
+    figure, axes = _begin()
+    dream, real = (_numbers([row[side]["value"] for row in rows]) for side in ("dream", "real"))
+    ends = [np.nanmin([dream, real]), np.nanmax([dream, real])]
+    axes.plot(ends, ends, color=INK, linewidth=0.8, linestyle=":", label="dream = real")
+    errors = [[[abs(row[side]["value"] - (row[side][end] or 0)) for row in rows] for end in ("low", "high")]
+              for side in ("dream", "real")]  # fmt: skip
+    axes.errorbar(dream, real, errors[1], errors[0], color=GRID, fmt="none", elinewidth=1)
+    axes.plot(dream, real, "o", color=BLUE, markersize=5)
+    for place, row in enumerate(rows):
+        if row["name"] in ("shipped", "random"):
+            axes.annotate(row["name"], (dream[place], real[place]), (-6, 4), textcoords="offset points", color=INK,
+                          ha="right")  # fmt: skip
+    axes.set_xlabel("mean return in the dream")
+    axes.set_ylabel("mean real return")
+    axes.margins(0.08)
+    _legend(axes)
+    return _svg(figure, "transfer")
+
+
+def _exploitation(part: Mapping[str, Any]) -> str:
+    from matplotlib.ticker import EngFormatter
+
+    figure, axes = _begin()
+    decisions = [row["decisions"] for row in part["rows"]]
+    for side, colour, style in (("dream", BLUE, "o-"), ("real", ORANGE, "s--")):
+        if side in part["rows"][0]:
+            value, low, high = (
+                _numbers([row[side][name] for row in part["rows"]]) for name in ("value", "low", "high")
+            )
+            axes.fill_between(decisions, low, high, color=colour, alpha=0.2, linewidth=0)
+            axes.plot(
+                decisions, value, style, color=colour, markersize=4, label=f"in the {side}" if side == "dream" else side
+            )
+    if part["parted"] is not None:
+        axes.axvline(part["parted"], color=INK, linewidth=0.8, linestyle=":")
+        axes.annotate("parted", (part["parted"], 0), (-3, 4), xycoords=("data", "axes fraction"), ha="right",
+                      textcoords="offset points", color=INK)  # fmt: skip
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(decisions)
+    axes.xaxis.set_major_formatter(EngFormatter(places=0, sep=""))
+    axes.minorticks_off()
+    axes.set_xlabel("decisions of training in the dream")
+    axes.set_ylabel("mean return")
+    _legend(axes)
+    return _svg(figure, "exploitation")
+
+
+def _map(part: Mapping[str, Any], name: str, label: str) -> str:
+    from matplotlib.colors import LogNorm, Normalize
+
+    figure, axes = _begin()
+    values = _numbers(part[name])
+    there = values[np.isfinite(values)]
+    low, high = (np.quantile(there, q) for q in (0.02, 0.98)) if len(there) else (0.0, 1.0)
+    norm = LogNorm(low, high) if low > 0 and high / low > 20 else Normalize(low, max(high, low + 1e-9))
+    mesh = axes.pcolormesh(part["x"], part["y"], np.ma.masked_invalid(values), cmap="viridis", norm=norm, linewidth=0,
+                           rasterized=True)  # fmt: skip
+    bar = figure.colorbar(mesh, ax=axes, label=label, aspect=30)
+    bar.outline.set_visible(False)  # type: ignore[operator]
+    axes.grid(False)
+    axes.set_xlabel("first direction of the features")
+    axes.set_ylabel("second direction")
+    return _svg(figure, f"map-{name}")
+
+
+def _begin(size: tuple[float, float] = SIZE) -> tuple[Figure, Axes]:
+    """Return an empty plot in the page's colours; without pyplot: no display, no global state."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    style = {
+        "axes.edgecolor": FAINT, "axes.labelcolor": INK, "axes.facecolor": "none", "axes.grid": True,
+        "axes.axisbelow": True, "axes.spines.top": False, "axes.spines.right": False, "grid.color": GRID,
+        "grid.linewidth": 0.6,
+        "xtick.color": FAINT, "ytick.color": FAINT, "xtick.labelcolor": INK, "ytick.labelcolor": INK, "text.color": INK,
+        "font.size": 9, "legend.frameon": False, "figure.facecolor": "none", "lines.linewidth": 1.6,
+    }  # fmt: skip
+    with matplotlib.rc_context(style):
+        figure = Figure(figsize=size, layout="constrained", dpi=72)
+        return figure, figure.add_subplot()
+
+
+def _legend(axes: Axes) -> None:
+    axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2, fontsize=8, labelcolor=INK, borderaxespad=0.2,
+                handlelength=2, columnspacing=1.2)  # fmt: skip
+
+
+def _svg(figure: Figure, name: str) -> str:
+    """Return a figure as an SVG element that fills its place and takes the page's colours."""
+    import matplotlib
+
+    out = io.StringIO()
+    nothing = {"Creator": None, "Date": None, "Format": None, "Type": None}
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        figure.savefig(out, format="svg", metadata=nothing, transparent=True, dpi=144)
+    text = out.getvalue()
+    text = text[text.index("<svg") :]
+    prefix = re.sub(r"[^a-z0-9]+", "-", name.lower())
+    text = re.sub(r'\bid="', f'id="{prefix}-', text)  # ids are the page's, and plots share theirs
+    text = re.sub(r'(href="#|url\(#)', rf"\g<1>{prefix}-", text)
+    text = re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" role="img">', text, count=1)
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    for colour, variable in _VARIABLES.items():
+        text = text.replace(colour, f"var({variable})")
+    return re.sub(r"\n\s*", "\n", text)
+
+
+def _numbers(values: Any) -> np.ndarray:
+    """Return numbers as float; what JSON knows as null is NaN."""
+    return np.array(values, dtype=float)
