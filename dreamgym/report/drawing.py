@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dreamgym.errors import MissingExtra
+from dreamgym.report.horizon import TINY
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,15 +38,46 @@ def check_matplotlib() -> None:
 
 
 def draw_plots(report: Mapping[str, Any]) -> dict[str, str]:
-    """Return the plots that a report has figures for: name -> SVG."""
+    """Return the plots that a report has figures for: name -> SVG.
+
+    Raises:
+        MissingExtra: if matplotlib is not installed.
+    """
+    with page_style():
+        return _plots(report)
+
+
+@contextmanager
+def page_style() -> Iterator[None]:
+    """Within it, plots have the page's colours.
+
+    Raises:
+        MissingExtra: if matplotlib is not installed.
+    """
+    check_matplotlib()
+    import matplotlib
+
+    style = {
+        "axes.edgecolor": FAINT, "axes.labelcolor": INK, "axes.facecolor": "none", "axes.grid": True,
+        "axes.axisbelow": True, "axes.spines.top": False, "axes.spines.right": False, "grid.color": GRID,
+        "grid.linewidth": 0.6, "xtick.color": FAINT, "ytick.color": FAINT, "xtick.labelcolor": INK,
+        "ytick.labelcolor": INK, "text.color": INK, "font.size": 9, "legend.frameon": False,
+        "figure.facecolor": "none", "lines.linewidth": 1.6, "svg.fonttype": "none",
+    }  # fmt: skip
+    with matplotlib.rc_context(style):
+        yield
+
+
+def _plots(report: Mapping[str, Any]) -> dict[str, str]:
     plots: dict[str, str] = {}
     if "horizon" in report:
         for kind in ("observations", "features", "reward"):
-            if kind in report["horizon"] and report["horizon"][kind]["after"]:
+            if kind in report["horizon"] and _tells(report["horizon"][kind]):
                 plots[f"horizon {kind}"] = _horizon(report["horizon"][kind], kind)
         plots["coverage"] = _coverage(report["horizon"])
     if "reward" in report:
-        plots["reward"] = _calibration(report["reward"]["calibration"], "expected reward", "real reward")
+        if report["reward"]["varies"]:
+            plots["reward"] = _calibration(report["reward"]["calibration"], "expected reward", "real reward")
         plots["endings"] = _calibration(
             report["endings"]["calibration"], "probability of ending", "share that ended", edge=(0.0, 1.0)
         )
@@ -60,7 +93,7 @@ def draw_plots(report: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _horizon(curves: Mapping[str, Any], kind: str) -> str:
-    figure, axes = _begin()
+    figure, axes = begin()
     after = curves["after"]
     axes.fill_between(after, *(_numbers(curves[end]) for end in ("low", "high")), color=BLUE, alpha=0.25, linewidth=0)
     axes.plot(after, _numbers(curves["dream"]), color=BLUE, label="a dream")
@@ -73,31 +106,36 @@ def _horizon(curves: Mapping[str, Any], kind: str) -> str:
                       textcoords="offset points", color=INK, va="top")  # fmt: skip
     axes.set_xlabel("steps with closed eyes")
     axes.set_ylabel(LABELS[kind])
-    axes.set_ylim(bottom=0)
+    if kind == "reward":
+        axes.set_ylim(bottom=0)
+    else:
+        axes.set_yscale("log")  # a good dream begins far below what knows nothing
     axes.set_xlim(left=min(1, after[-1] - 1), right=max(after[-1], 2))
     _legend(axes)
-    return _svg(figure, f"horizon-{kind}")
+    return to_svg(figure, f"horizon-{kind}")
 
 
 def _coverage(horizon: Mapping[str, Any]) -> str:
-    figure, axes = _begin()
+    figure, axes = begin()
     axes.axhline(horizon["nominal_coverage"], color=INK, linewidth=0.8, linestyle=":")
     axes.annotate(f"as it should be, {horizon['nominal_coverage']:.0%}", (1, horizon["nominal_coverage"]), (-4, -3),
                   xycoords=("axes fraction", "data"), textcoords="offset points", color=INK, ha="right",
                   va="top")  # fmt: skip
     for kind, colour, style in (("features", BLUE, "-"), ("reward", ORANGE, "--")):
         curves = horizon[kind]
+        if not _tells(curves):  # what never changes is covered by lot
+            continue
         axes.plot(curves["after"], _numbers(curves["covered"]), color=colour, linestyle=style,
                   label={"features": "features", "reward": "summed reward"}[kind])  # fmt: skip
     axes.set_xlabel("steps with closed eyes")
     axes.set_ylabel("share of truths within the draws")
     axes.set_ylim(0, 1.02)
     _legend(axes)
-    return _svg(figure, "coverage")
+    return to_svg(figure, "coverage")
 
 
 def _calibration(rows: Sequence[Mapping[str, Any]], x: str, y: str, edge: tuple[float, float] | None = None) -> str:
-    figure, axes = _begin()
+    figure, axes = begin()
     predicted, real, low, high = (
         _numbers([row[name] for row in rows]) for name in ("predicted", "real", "low", "high")
     )
@@ -112,11 +150,11 @@ def _calibration(rows: Sequence[Mapping[str, Any]], x: str, y: str, edge: tuple[
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     _legend(axes)
-    return _svg(figure, x)
+    return to_svg(figure, x)
 
 
 def _scatter(rows: Sequence[Mapping[str, Any]]) -> str:
-    figure, axes = _begin()
+    figure, axes = begin()
     dream, real = (_numbers([row[side]["value"] for row in rows]) for side in ("dream", "real"))
     ends = [np.nanmin([dream, real]), np.nanmax([dream, real])]
     axes.plot(ends, ends, color=INK, linewidth=0.8, linestyle=":", label="dream = real")
@@ -132,13 +170,13 @@ def _scatter(rows: Sequence[Mapping[str, Any]]) -> str:
     axes.set_ylabel("mean real return")
     axes.margins(0.08)
     _legend(axes)
-    return _svg(figure, "transfer")
+    return to_svg(figure, "transfer")
 
 
 def _exploitation(part: Mapping[str, Any]) -> str:
     from matplotlib.ticker import EngFormatter
 
-    figure, axes = _begin()
+    figure, axes = begin()
     decisions = [row["decisions"] for row in part["rows"]]
     for side, colour, style in (("dream", BLUE, "o-"), ("real", ORANGE, "s--")):
         if side in part["rows"][0]:
@@ -160,13 +198,13 @@ def _exploitation(part: Mapping[str, Any]) -> str:
     axes.set_xlabel("decisions of training in the dream")
     axes.set_ylabel("mean return")
     _legend(axes)
-    return _svg(figure, "exploitation")
+    return to_svg(figure, "exploitation")
 
 
 def _map(part: Mapping[str, Any], name: str, label: str) -> str:
     from matplotlib.colors import LogNorm, Normalize
 
-    figure, axes = _begin()
+    figure, axes = begin()
     values = _numbers(part[name])
     there = values[np.isfinite(values)]
     low, high = (np.quantile(there, q) for q in (0.02, 0.98)) if len(there) else (0.0, 1.0)
@@ -178,24 +216,15 @@ def _map(part: Mapping[str, Any], name: str, label: str) -> str:
     axes.grid(False)
     axes.set_xlabel("first direction of the features")
     axes.set_ylabel("second direction")
-    return _svg(figure, f"map-{name}")
+    return to_svg(figure, f"map-{name}")
 
 
-def _begin(size: tuple[float, float] = SIZE) -> tuple[Figure, Axes]:
-    """Return an empty plot in the page's colours; without pyplot: no display, no global state."""
-    import matplotlib
+def begin(size: tuple[float, float] = SIZE) -> tuple[Figure, Axes]:
+    """Return an empty plot; without pyplot: no display, no global state."""
     from matplotlib.figure import Figure
 
-    style = {
-        "axes.edgecolor": FAINT, "axes.labelcolor": INK, "axes.facecolor": "none", "axes.grid": True,
-        "axes.axisbelow": True, "axes.spines.top": False, "axes.spines.right": False, "grid.color": GRID,
-        "grid.linewidth": 0.6,
-        "xtick.color": FAINT, "ytick.color": FAINT, "xtick.labelcolor": INK, "ytick.labelcolor": INK, "text.color": INK,
-        "font.size": 9, "legend.frameon": False, "figure.facecolor": "none", "lines.linewidth": 1.6,
-    }  # fmt: skip
-    with matplotlib.rc_context(style):
-        figure = Figure(figsize=size, layout="constrained", dpi=72)
-        return figure, figure.add_subplot()
+    figure = Figure(figsize=size, layout="constrained", dpi=72)
+    return figure, figure.add_subplot()
 
 
 def _legend(axes: Axes) -> None:
@@ -203,13 +232,13 @@ def _legend(axes: Axes) -> None:
                 handlelength=2, columnspacing=1.2)  # fmt: skip
 
 
-def _svg(figure: Figure, name: str) -> str:
+def to_svg(figure: Figure, name: str) -> str:
     """Return a figure as an SVG element that fills its place and takes the page's colours."""
     import matplotlib
 
     out = io.StringIO()
     nothing = {"Creator": None, "Date": None, "Format": None, "Type": None}
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+    with matplotlib.rc_context({"svg.hashsalt": name}):
         figure.savefig(out, format="svg", metadata=nothing, transparent=True, dpi=144)
     text = out.getvalue()
     text = text[text.index("<svg") :]
@@ -217,10 +246,17 @@ def _svg(figure: Figure, name: str) -> str:
     text = re.sub(r'\bid="', f'id="{prefix}-', text)  # ids are the page's, and plots share theirs
     text = re.sub(r'(href="#|url\(#)', rf"\g<1>{prefix}-", text)
     text = re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" role="img">', text, count=1)
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<(metadata|style)[ >].*?</\1>", "", text, flags=re.DOTALL)
+    text = re.sub(r" font-family: [^;\"]*;", "", text)  # the page's own
+    text = re.sub(r"(\d\.\d\d)\d+", r"\1", text)
     for colour, variable in _VARIABLES.items():
         text = text.replace(colour, f"var({variable})")
     return re.sub(r"\n\s*", "\n", text)
+
+
+def _tells(curves: Mapping[str, Any]) -> bool:
+    """Return whether there is anything to see: a dream that errs, or a baseline that does."""
+    return any(np.nanmax(_numbers([0, *curves[name]])) > TINY for name in ("dream", "still", "other"))
 
 
 def _numbers(values: Any) -> np.ndarray:

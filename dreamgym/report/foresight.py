@@ -20,8 +20,9 @@ def reward_figures(steps: Steps, bins: int = 10) -> dict[str, Any]:
 
     Returns:
         `calibration`, a row for each bin of equally many steps, by what was expected: `steps`, `predicted`, and the
-        mean `real` reward with `low` and `high`; `mean_error`, of absolute errors; `error_quantiles`, of the same;
-        `scale`, the standard deviation of the real reward, or its mean size if it never changes; `bias` an episode.
+        mean `real` reward with `low` and `high`; `calibration_error`, the mean distance of the two; `mean_error`, of
+        absolute errors; `error_quantiles`, of the same; `bias`, the mean of what was expected too much; `varies`,
+        whether the real reward does; `scale`, its standard deviation, or its mean size if it never changes.
     """
     order = np.argsort(steps.predicted, kind="stable")
     rows = [_calibrate(steps, part, steps.reward, steps.predicted) for part in np.array_split(order, bins) if len(part)]
@@ -29,6 +30,7 @@ def reward_figures(steps: Steps, bins: int = 10) -> dict[str, Any]:
     num = int(steps.episode.max()) + 1
     count = by_group(np.ones(len(error)), steps.episode, num)
     spread, size = float(steps.reward.std()), float(np.abs(steps.reward).mean())
+    varies = spread > 1e-6 * max(size, 1e-12)
     return {
         "calibration": rows,
         "calibration_error": _weighted(rows, "predicted"),
@@ -36,7 +38,8 @@ def reward_figures(steps: Steps, bins: int = 10) -> dict[str, Any]:
         "error_quantiles": {f"{q:g}": float(np.quantile(error, q)) for q in (0.5, 0.9, 0.99)},
         "bias": ratio(by_group(steps.predicted - steps.reward, steps.episode, num), count),
         "mean": float(steps.reward.mean()),
-        "scale": spread if spread > 1e-6 * max(size, 1e-12) else size,
+        "varies": varies,
+        "scale": spread if varies else size,
     }
 
 

@@ -51,7 +51,8 @@ figcaption { font-size: .85rem; max-width: 46rem; }
 .plots.wide.curves > div { max-width: 40rem; }
 .plots p { margin: 0 0 .2rem; font-size: .85rem; font-weight: 600; }
 svg, img.strip { display: block; width: 100%; height: auto; }
-svg text { font-family: system-ui, "Segoe UI", "DejaVu Sans", sans-serif !important; }
+svg * { stroke-linejoin: round; stroke-linecap: butt; }
+svg text { font-family: system-ui, "Segoe UI", "DejaVu Sans", sans-serif; }
 img.strip { image-rendering: pixelated; }
 table { border-collapse: collapse; margin: 1rem 0; font-size: .85rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; vertical-align: top; padding: .25rem .9rem .25rem 0; border-bottom: 1px solid var(--grid); }

@@ -129,11 +129,11 @@ RULES = (
          f"endings that came, of which there are at least {FEWEST_ENDINGS}", "endings", _rates),
     Rule("which step ends an episode", f"at least {ALARMS:.0%} of the endings are foreseen one step before with a "
          f"probability above one half, and at least {ALARMS:.0%} of such alarms are right", "endings", _alarms),
-    Rule("how sure it is", f"over the first {COVERED_STEPS} steps the truth lies within its draws as often as it "
+    Rule("its own certainty", f"over the first {COVERED_STEPS} steps the truth lies within its draws as often as it "
          f"should, give or take {100 * COVERAGE:.0f} percentage points (features)", "horizon", _uncertainty),
-    Rule("where the shipped policy goes", f"at most {OUTSIDE:.0%} of the policy's real steps lie outside the data",
+    Rule("the situations that the shipped policy gets into", f"at most {OUTSIDE:.0%} of the policy's real steps lie outside the data",
          "outside", _inside),
-    Rule("training for longer", "dream and real return have not parted by the end of a longer training",
+    Rule("training in it for longer", "dream and real return have not parted by the end of a longer training",
          "exploitation", _longer),
 )  # fmt: skip
 

@@ -35,7 +35,7 @@ def write(report: Mapping[str, Any], out: Path, model: WorldModel[Any], dreams: 
         pictures |= draw_strips(model, dreams, report["horizon"]["shown"])
     texts = {
         "html": to_html(report, pictures),
-        "json": json.dumps(report, indent=1, allow_nan=False) + "\n",
+        "json": to_json(report),
         "md": to_markdown(report),
     }
     try:
@@ -43,6 +43,12 @@ def write(report: Mapping[str, Any], out: Path, model: WorldModel[Any], dreams: 
         return {suffix: _write(out / f"report.{suffix}", text) for suffix, text in texts.items()}
     except OSError as error:
         raise NotWritable(f"{out} cannot be written: {error.strerror or error}.") from error
+
+
+def to_json(report: Mapping[str, Any]) -> str:
+    """Return a report as JSON, a line for each part."""
+    parts = [f"{json.dumps(name)}: {json.dumps(part, allow_nan=False)}" for name, part in report.items()]
+    return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
 def key_figures(report: Mapping[str, Any]) -> dict[str, Any]:
