@@ -160,12 +160,13 @@ def _scatter(rows: Sequence[Mapping[str, Any]]) -> str:
     axes.plot(ends, ends, color=INK, linewidth=0.8, linestyle=":", label="dream = real")
     errors = [[[abs(row[side]["value"] - (row[side][end] or 0)) for row in rows] for end in ("low", "high")]
               for side in ("dream", "real")]  # fmt: skip
-    axes.errorbar(dream, real, errors[1], errors[0], color=GRID, fmt="none", elinewidth=1)
+    axes.errorbar(dream, real, errors[1], errors[0], color=FAINT, alpha=0.6, fmt="none", elinewidth=1)
     axes.plot(dream, real, "o", color=BLUE, markersize=5)
     for place, row in enumerate(rows):
         if row["name"] in ("shipped", "random"):
-            axes.annotate(row["name"], (dream[place], real[place]), (-6, 4), textcoords="offset points", color=INK,
-                          ha="right")  # fmt: skip
+            right = dream[place] > (ends[0] + ends[1]) / 2  # the name stands where there is room
+            axes.annotate(row["name"], (dream[place], real[place]), (-6 if right else 6, 4), color=INK,
+                          textcoords="offset points", ha="right" if right else "left")  # fmt: skip
     axes.set_xlabel("mean return in the dream")
     axes.set_ylabel("mean real return")
     axes.margins(0.08)

@@ -131,8 +131,8 @@ RULES = (
          f"probability above one half, and at least {ALARMS:.0%} of such alarms are right", "endings", _alarms),
     Rule("its own certainty", f"over the first {COVERED_STEPS} steps the truth lies within its draws as often as it "
          f"should, give or take {100 * COVERAGE:.0f} percentage points (features)", "horizon", _uncertainty),
-    Rule("the situations that the shipped policy gets into", f"at most {OUTSIDE:.0%} of the policy's real steps lie outside the data",
-         "outside", _inside),
+    Rule("the situations that the shipped policy gets into", f"at most {OUTSIDE:.0%} of the policy's "
+         "real steps lie outside the data", "outside", _inside),
     Rule("training in it for longer", "dream and real return have not parted by the end of a longer training",
          "exploitation", _longer),
 )  # fmt: skip
