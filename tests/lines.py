@@ -27,6 +27,9 @@ class LineEnv(gym.Env[np.ndarray, np.int64]):
     observation_space = OBSERVATION_SPACE
     action_space = ACTION_SPACE
 
+    def __init__(self, render_mode: str | None = None) -> None:
+        self.render_mode = render_mode
+
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
         super().reset(seed=seed)
         self.obs = np.array([self.np_random.uniform(-1, 1), 0], np.float32)
