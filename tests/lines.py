@@ -42,7 +42,8 @@ class LineEnv(gym.Env[np.ndarray, np.int64]):
         return self.obs, 1 - abs(x), abs(x) > EDGE, False, {}
 
 
-gym.register("Line-v0", LineEnv, max_episode_steps=LIMIT)
+MIXTURE = {"random_holds": 1.0}  # it gets about, so that many episodes end at the edge
+gym.register("Line-v0", "lines:LineEnv", max_episode_steps=LIMIT)
 
 
 @dataclass(frozen=True)

@@ -77,8 +77,8 @@ def _horizon(report: Mapping[str, Any]) -> Section | None:
         curves = part[kind]
         for h in (1, 2, 5, 10, 20, 50, 100):
             if (place := _at(curves["after"], h)) is not None:
-                cells = (curves[name][place] for name in ("dream", "best", "still", "other", "other_best", "covered"))
-                rows.append([kind, f"{curves['after'][place]}", *(number(cell) for cell in cells)])
+                cells = [number(curves[name][place]) for name in ("dream", "best", "still", "other", "other_best")]
+                rows.append([kind, f"{curves['after'][place]}", *cells, share(curves["covered"][place])])
     chance = (
         f"Each stretch was dreamed {part['draws']} times. Squared error punishes a dream that is honestly unsure, so "
         "the error of the best draw stands beside it, and how often the truth lies between the least and the greatest "

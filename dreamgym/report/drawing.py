@@ -109,7 +109,7 @@ def _horizon(curves: Mapping[str, Any], kind: str) -> str:
     if kind == "reward":
         axes.set_ylim(bottom=0)
     else:
-        axes.set_yscale("log")  # a good dream begins far below what knows nothing
+        _log(axes, _numbers([curves[name] for name in ("low", "best", "still", "other")]))
     axes.set_xlim(left=min(1, after[-1] - 1), right=max(after[-1], 2))
     _legend(axes)
     return to_svg(figure, f"horizon-{kind}")
@@ -226,6 +226,20 @@ def begin(size: tuple[float, float] = SIZE) -> tuple[Figure, Axes]:
 
     figure = Figure(figsize=size, layout="constrained", dpi=72)
     return figure, figure.add_subplot()
+
+
+def _log(axes: Axes, values: np.ndarray) -> None:
+    """Give a plot a logarithmic axis upwards: a good dream begins far below what knows nothing."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    there = values[np.isfinite(values) & (values > TINY)]
+    if len(there) == 0:
+        return
+    axes.set_yscale("log")
+    narrow = there.max() / there.min() < 100
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if narrow else (1,)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _legend(axes: Axes) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from string import Template
 from typing import Any
 
 from dreamgym.report.document import Plot, Section, Table, document, headline, subtitle, verdict_table
 
+_MOST_COLUMNS = 5
 MARKS = {True: ("yes", "holds"), False: ("no", "does not hold"), None: ("unknown", "not measured")}
 
 _PAGE = Template("""<!doctype html>
@@ -50,18 +51,23 @@ figcaption { font-size: .85rem; max-width: 46rem; }
 .plots.wide > div { max-width: none; }
 .plots.wide.curves > div { max-width: 40rem; }
 .plots p { margin: 0 0 .2rem; font-size: .85rem; font-weight: 600; }
-svg, img.strip { display: block; width: 100%; height: auto; }
+svg, .strip img { display: block; width: 100%; height: auto; }
+.strip { display: grid; gap: 2px; grid-template-columns: repeat(auto-fit, minmax(4rem, 1fr)); }
+.strip span { font-size: .75rem; color: var(--faint); text-align: center; }
 svg * { stroke-linejoin: round; stroke-linecap: butt; }
 svg text { font-family: system-ui, "Segoe UI", "DejaVu Sans", sans-serif; }
-img.strip { image-rendering: pixelated; }
+.strip img { image-rendering: pixelated; }
 table { border-collapse: collapse; margin: 1rem 0; font-size: .85rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; vertical-align: top; padding: .25rem .9rem .25rem 0; border-bottom: 1px solid var(--grid); }
 th { color: var(--faint); font-weight: 600; }
 @media (max-width: 40rem) {
-  table, tbody, tr, td { display: block; } thead { display: none; } table { margin: 1rem 0; }
-  tr { border-bottom: 1px solid var(--grid); padding: .4rem 0; }
-  td { border: 0; padding: .05rem 0; display: grid; grid-template-columns: 8.5rem 1fr; gap: .5rem; }
-  td::before { content: attr(data-name); color: var(--faint); }
+  table.dense { font-size: .68rem; width: 100%; table-layout: fixed; }
+  .dense th, .dense td { padding: .2rem .2rem .2rem 0; }
+  .dense td:first-child { hyphens: auto; }
+  .cards, .cards tbody, .cards tr, .cards td { display: block; } .cards thead { display: none; }
+  .cards tr { border-bottom: 1px solid var(--grid); padding: .4rem 0; }
+  .cards td { border: 0; padding: .05rem 0; display: grid; grid-template-columns: 8.5rem 1fr; gap: .5rem; }
+  .cards td::before { content: attr(data-name); color: var(--faint); }
 }
 @media print {
   :root { --paper: #fff; --ink: #000; --faint: #444; --grid: #bbb; --card: #fff; --blue: #2f62c9; --orange: #c2600a;
@@ -145,16 +151,9 @@ def _part(part: str | Table | Plot, pictures: Mapping[str, str]) -> str:
         return f"<p>{escape(part)}</p>"
     if isinstance(part, Table):
         head = "".join(f"<th>{escape(name)}</th>" for name in part.header)
-        body = "".join(
-            "<tr>"
-            + "".join(
-                f'<td data-name="{escape(name)}"><span>{escape(cell)}</span></td>'
-                for name, cell in zip(part.header, row, strict=True)
-            )
-            + "</tr>\n"
-            for row in part.rows
-        )
-        return f"<table><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table>"
+        body = "".join(f"<tr>{_cells(part.header, row)}</tr>\n" for row in part.rows)
+        kind = "dense" if len(part.header) > _MOST_COLUMNS else "cards"  # on a phone: small letters, or a card a row
+        return f'<table class="{kind}"><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table>'
     drawn = [name for name in part.names if name in pictures]
     if not drawn:
         return ""
@@ -162,6 +161,11 @@ def _part(part: str | Table | Plot, pictures: Mapping[str, str]) -> str:
     kind = "plots" + (" wide" if strips else "") + (" curves" if strips and "<svg" in pictures["best"] else "")
     inside = "".join(f"<div>{f'<p>{name}</p>' if strips else ''}{pictures[name]}</div>" for name in drawn)
     return f'<figure><div class="{kind}">{inside}</div><figcaption>{escape(part.caption)}</figcaption></figure>'
+
+
+def _cells(header: Sequence[str], row: Sequence[str]) -> str:
+    named = zip(header, row, strict=True)
+    return "".join(f'<td data-name="{escape(name)}"><span>{escape(cell)}</span></td>' for name, cell in named)
 
 
 def _rows(table: Table) -> list[str]:

@@ -259,7 +259,7 @@ def test_the_command_writes_the_report_and_the_card_says_the_same(shipping: Path
     assert read_card(shipping)["report"] == key_figures(report)
     assert report["data"]["drivers"].keys() >= {"policy"}
     assert 0 <= report["outside"]["share"]["value"] <= 1
-    assert '<img class="strip"' in (tmp_path / "out" / "report.html").read_text()
+    assert '<div class="strip"><span><img' in (tmp_path / "out" / "report.html").read_text()
     assert "shipped, 50% random" in {row["name"] for row in report["transfer"]["policies"]}
     ship_policy(shipping, load_policy(shipping / "policy.safetensors"))
     assert "report" not in read_card(shipping)  # it is of an earlier policy
