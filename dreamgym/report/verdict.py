@@ -62,11 +62,7 @@ def _ahead(part: Mapping[str, Any]) -> Found | None:
     curves = part[kind]
     if len(curves["after"]) == 0 or curves["after"][-1] < AHEAD:
         return None
-    steps, all_of_it = (
-        curves["trusted"],
-        " (as far as was measured)" if curves["trusted"] == curves["after"][-1] else "",
-    )
-    return steps >= AHEAD, f"{kind}: {steps} steps{all_of_it}"
+    return curves["trusted"] >= AHEAD, f"{kind}: {curves['trusted']} of {curves['after'][-1]} steps"
 
 
 def _rewards(part: Mapping[str, Any]) -> Found | None:
