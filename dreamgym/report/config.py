@@ -30,6 +30,8 @@ class ReportConfig:
     """Real and dreamed episodes of each policy."""
     checkpoints: int = 8
     """Of the policy that is trained for longer and longer."""
+    lanes: tuple[int, ...] = (1, 64, 512)
+    """Dreams stepped together while speed is measured."""
     seconds: float = 0.2
     """How long each speed is measured."""
     seed: int = FIRST_SEED

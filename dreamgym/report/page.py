@@ -53,7 +53,7 @@ figcaption { font-size: .85rem; max-width: 46rem; }
 .plots p { margin: 0 0 .2rem; font-size: .85rem; font-weight: 600; }
 svg, .strip img { display: block; width: 100%; height: auto; }
 .strip { display: grid; gap: 2px; grid-template-columns: repeat(auto-fit, minmax(4rem, 1fr)); }
-.strip span { font-size: .75rem; color: var(--faint); text-align: center; }
+.strip span { max-width: 7rem; font-size: .75rem; color: var(--faint); text-align: center; }
 svg * { stroke-linejoin: round; stroke-linecap: butt; }
 svg text { font-family: system-ui, "Segoe UI", "DejaVu Sans", sans-serif; }
 .strip img { image-rendering: pixelated; }

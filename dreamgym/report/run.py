@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +37,6 @@ from dreamgym.report.transfer import play, transfer_figures
 from dreamgym.report.verdict import judge
 
 FORMAT = "dreamgym.report.1"
-LANES = (1, 64, 512)
-"""Dreams stepped together while speed is measured."""
 HELD_OUT, POLICIES, LONGER, OUTSIDE = USES
 
 
@@ -99,7 +97,8 @@ def measure(
             if dataset is None and not missing:
                 say(f"recording {config.record} real episodes")
                 seed = config.first_seed(HELD_OUT)
-                dataset = record(opened, str(dream), variant, Path(folder) / "data", config.record, seed, workers)
+                name = str(opened.folder if isinstance(dream, LoadedDream) else dream)  # workers load it by this
+                dataset = record(opened, name, variant, Path(folder) / "data", config.record, seed, workers)
                 report["seeds"][HELD_OUT] = {"first": seed, "count": config.record}
             if dataset is None:
                 _miss(report, "errors over the horizon, rewards and endings, where not to trust", f"{missing}; no data "
@@ -111,7 +110,8 @@ def measure(
             if exploitation:
                 say("training a policy for longer and longer")
                 plan = make_plan(opened.card, None, decisions)
-                plan = plan if decisions else make_plan(opened.card, None, 2 * plan.decisions)
+                if decisions is None:
+                    plan = replace(plan, decisions=2 * plan.decisions)
                 seed = config.first_seed(LONGER)
                 snapshots = train_longer(dream if variant is None else opened, plan, Path(folder), config.checkpoints)
                 report["exploitation"] = exploitation_figures(
@@ -120,7 +120,7 @@ def measure(
                 )  # fmt: skip
                 report["seeds"][LONGER] = {"first": seed, "count": config.episodes}
         say("measuring speed")
-        report["speed"] = _speed(opened, config.seconds)
+        report["speed"] = _speed(opened, config)
     report["verdict"] = judge(report)
     report["seconds"] = time.perf_counter() - began
     return tidy(report), dreams
@@ -148,6 +148,9 @@ def _fidelity(
             dream, steps, plane, is_data, episodes=config.episodes, seed=seed, variant=variant
         )
         report["seeds"][OUTSIDE] = {"first": seed, "count": config.episodes}
+    else:
+        why = "all held-out episodes are the policy's own" if real else "there is no real env"
+        _miss(report, "steps outside the data", why)
     say(f"dreaming {config.draws} times each of up to {config.windows} stretches")
     try:
         dreams = dream_on(
@@ -176,9 +179,9 @@ def _transfer(
     return float(report["transfer"].get("range", float("nan")))
 
 
-def _speed(opened: LoadedDream, seconds: float) -> dict[str, Any]:
+def _speed(opened: LoadedDream, config: ReportConfig) -> dict[str, Any]:
     """Return steps a second of one thread, measured in turns in this process."""
-    found = bench(opened, lanes=LANES, seconds=seconds)
+    found = bench(opened, lanes=config.lanes, seconds=config.seconds)
     rows = [
         {"lanes": row["lanes"], **{name: row["steps_per_second"].get(name) for name in ("torch", "pixels", "real")}}
         for row in found["rows"]

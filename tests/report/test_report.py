@@ -30,7 +30,9 @@ from dreamgym.report.transfer import transfer_figures
 from dreamgym.report.verdict import RULES, in_words, judge
 from dreamgym.report.write import key_figures, put_on_card, to_json, write
 
-SMALL = ReportConfig(horizon=12, context=3, windows=24, draws=5, record=30, episodes=6, seconds=0.01, seed=500)
+SMALL = ReportConfig(
+    horizon=12, context=3, windows=24, draws=5, record=30, episodes=6, lanes=(1,), seconds=0.01, seed=500
+)
 
 
 def small(dream: Any, **options: Any) -> dict[str, Any]:
@@ -38,8 +40,13 @@ def small(dream: Any, **options: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def exact() -> dict[str, Any]:
-    return small(line_dream())
+def measured() -> tuple[dict[str, Any], Any]:
+    return measure(line_dream(), config=SMALL)
+
+
+@pytest.fixture(scope="module")
+def exact(measured: tuple[dict[str, Any], Any]) -> dict[str, Any]:
+    return measured[0]
 
 
 @pytest.fixture(scope="module")
@@ -209,8 +216,8 @@ def test_each_rule_can_hold_and_fail_at_its_threshold():
     assert [row["holds"] for row in judge(report)][:3] == [False, False, False]
 
 
-def test_the_page_is_whole_and_asks_nobody_for_anything(exact: dict[str, Any], tmp_path: Path):
-    _, dreams = measure(line_dream(), config=SMALL)
+def test_the_page_is_whole_and_asks_nobody_for_anything(measured: tuple[dict[str, Any], Any], tmp_path: Path):
+    exact, dreams = measured
     paths = write(exact, tmp_path, line_dream().model, dreams)
     page = paths["html"].read_text()
     assert not re.search(r'(src|href)="(?!data:|#)', page)
