@@ -233,7 +233,7 @@ def write_card(folder: Path, card: Mapping[str, Any], names: Sequence[str] = (*F
 def ship_policy(folder: str | Path, policy: Policy) -> Path:
     """Put a policy into a dream's folder, where it is called "shipped", and return its path.
 
-    The card's scores, which are an earlier policy's, are dropped.
+    The card's scores and report, which are an earlier policy's, are dropped.
 
     Raises:
         PolicyMismatch: if it was made for another dream.
@@ -241,7 +241,7 @@ def ship_policy(folder: str | Path, policy: Policy) -> Path:
     folder = Path(folder)
     dream = load(folder)
     check_policy(policy, dream.model.action_space, dream.model.feature_dim, dream.model_sha256, dream.name)
-    card = {name: value for name, value in dream.card.items() if name not in ("scores", "probes")}
+    card = {name: value for name, value in dream.card.items() if name not in ("scores", "probes", "report")}
     write_card(folder, card, FILES)  # a process killed from here on leaves a dream without a policy
     save_policy(policy, folder / POLICY)
     write_card(folder, card)

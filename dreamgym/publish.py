@@ -45,7 +45,8 @@ def publish(
     dream = load(source)
     chosen = load_policy(policy, dream)
     path = Path(source) / POLICY if str(policy) == "shipped" else Path(policy)
-    about = {name: value for name, value in dream.card.items() if name not in ("files", "command", "scores", "probes")}
+    ours = ("files", "command", "scores", "probes", "report")
+    about = {name: value for name, value in dream.card.items() if name not in ours}
     card = {
         **about,
         "id": id,

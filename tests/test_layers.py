@@ -35,7 +35,8 @@ MAY_IMPORT = {  # layer -> the layers below it; each may also import itself and 
     "online": {"agents", "core", "data", "evaluation", "hub", "registry", "training", "wrappers"},
     "pretrained": {"registry"},
 }
-TOP = {"__init__", "__main__", "bench", "cli", "demo", "doctor", "improve", "publish", "viewer"}  # may import anything
+# may import anything
+TOP = {"__init__", "__main__", "bench", "cli", "demo", "doctor", "improve", "publish", "report", "viewer"}
 NO_TORCH = {"errors", "registry", "pretrained"}  # stdlib and gymnasium only: `import dreamgym` loads them
 
 

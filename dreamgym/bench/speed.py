@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium import spaces
@@ -245,7 +246,7 @@ def real_step(dream: LoadedDream, stack: ExitStack) -> Callable[[], object] | No
         return None
     try:
         env = stack.enter_context(make_real(dream))
-    except MissingExtra:
+    except (MissingExtra, gym.error.Error):
         return None
     env.reset(seed=0)
     env.action_space.seed(0)

@@ -13,6 +13,7 @@ import tyro
 
 from dreamgym.cli.output import print_json, print_table
 from dreamgym.cli.play import play
+from dreamgym.cli.report import report
 from dreamgym.cli.watch import watch
 from dreamgym.errors import DreamgymError, InvalidArgument, UnknownName
 from dreamgym.registry import import_target
@@ -354,6 +355,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "eval": eval_,
     "plan": plan,
     "improve": improve,
+    "report": report,
     "bench": bench,
     "publish": publish,
     "doctor": doctor,

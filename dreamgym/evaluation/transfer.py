@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gymnasium as gym
@@ -125,8 +125,17 @@ def real_episode(env: gym.Env[Any, Any], actor: Actor, seed: int) -> Outcome:
 
 
 @torch.no_grad()
-def dream_episodes(dream: Model, actor: Actor, seeds: range, variant: str | None = None) -> list[Outcome]:
+def dream_episodes(
+    dream: Model, actor: Actor, seeds: range, variant: str | None = None, first: Any = None
+) -> list[Outcome]:
     """Return dreamed episodes, all played at once as lanes of one dream.
+
+    Args:
+        dream: as for `evaluate`.
+        actor: what acts.
+        seeds: one an episode.
+        variant: which of a registered dream's variants.
+        first: the model's states in which the episodes begin, one lane a seed; by default those of recorded ones.
 
     Raises:
         InvalidArgument: if neither the registered id nor the card sets a time limit.
@@ -138,6 +147,8 @@ def dream_episodes(dream: Model, actor: Actor, seeds: range, variant: str | None
         raise InvalidArgument(f"{env.dream.name} has no time limit; give its card max_episode_steps.")
     env.reset(seed=seeds.start)
     lanes = env.get_state()
+    if first is not None:
+        lanes = replace(lanes, state=first)
     actor.reset(seeds)
     total = torch.zeros(len(seeds), dtype=torch.float64)
     terminated = torch.zeros(len(seeds), dtype=torch.bool)

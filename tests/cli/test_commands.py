@@ -101,7 +101,7 @@ def test_help_of_a_command_names_its_options(run, command, options):
     assert [option for option in options if option not in out] == []
 
 
-@pytest.mark.parametrize("function", [cli.list_, cli.collect, cli.eval_, cli.demo, cli.doctor])
+@pytest.mark.parametrize("function", [cli.list_, cli.collect, cli.eval_, cli.demo, cli.doctor, cli.report])
 def test_every_option_is_explained(function):
     assert [name for name in signature(function).parameters if f"\n        {name}: " not in function.__doc__] == []
 
