@@ -160,7 +160,7 @@ def draw(results: dict[str, dict[str, np.ndarray]], path: Path) -> None:
         axes.set_title(world.env, loc="left", fontsize=11)
         axes.set_xlabel("real steps")
         axes.set_ylabel("expected return of the greedy policy")
-        axes.set_ylim(bottom=world.lowest)
+        axes.set_ylim(world.lowest, world.score + 0.08 * (world.score - world.lowest))
         axes.grid(color="#e5e5e5", linewidth=0.8)
         axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, loc="lower right")

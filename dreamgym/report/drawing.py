@@ -57,7 +57,7 @@ def page_style() -> Iterator[None]:
     check_matplotlib()
     import matplotlib
 
-    style = {
+    style: Any = {
         "axes.edgecolor": FAINT, "axes.labelcolor": INK, "axes.facecolor": "none", "axes.grid": True,
         "axes.axisbelow": True, "axes.spines.top": False, "axes.spines.right": False, "grid.color": GRID,
         "grid.linewidth": 0.6, "xtick.color": FAINT, "ytick.color": FAINT, "xtick.labelcolor": INK,
@@ -95,7 +95,8 @@ def _plots(report: Mapping[str, Any]) -> dict[str, str]:
 def _horizon(curves: Mapping[str, Any], kind: str) -> str:
     figure, axes = begin()
     after = curves["after"]
-    axes.fill_between(after, *(_numbers(curves[end]) for end in ("low", "high")), color=BLUE, alpha=0.25, linewidth=0)
+    low, high = (_numbers(curves[end]) for end in ("low", "high"))
+    axes.fill_between(after, low, high, color=BLUE, alpha=0.25, linewidth=0)
     axes.plot(after, _numbers(curves["dream"]), color=BLUE, label="a dream")
     axes.plot(after, _numbers(curves["best"]), color=BLUE, linestyle=":", label="the best of its draws")
     axes.plot(after, _numbers(curves["still"]), color=ORANGE, linestyle="--", label="last moment repeated")

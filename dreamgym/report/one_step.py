@@ -59,10 +59,11 @@ def one_step_ahead(model: WorldModel[Any], dataset: Dataset, draws: int = 4, see
         for part in _filter(model, dataset, order[first : first + _TOGETHER], draws, seed)
     ]
     parts.sort(key=lambda part: part["episode"][0])
-    return Steps(**{
+    columns: dict[str, Any] = {
         field.name: None if parts[0][field.name] is None else np.concatenate([part[field.name] for part in parts])
         for field in fields(Steps)
-    })  # fmt: skip
+    }
+    return Steps(**columns)
 
 
 def _filter(model: WorldModel[Any], dataset: Dataset, index: np.ndarray, draws: int, seed: int) -> list[dict[str, Any]]:

@@ -110,8 +110,9 @@ def _untrained(dream: LoadedDream, seed: int) -> Policy:
         policy = Policy(config, dream.model.action_space)
         features = dream.model.features(dream.starts.sample(torch.rand(64)))
         raw = policy(features)
-        policy.net[-1].weight.div_(raw.std(0).clamp(min=1e-3)[:, None])
-        policy.net[-1].bias.zero_().sub_(policy(features).mean(0))
+        last: Any = policy.net[-1]
+        last.weight.div_(raw.std(0).clamp(min=1e-3)[:, None])
+        last.bias.zero_().sub_(policy(features).mean(0))
     return policy.eval()
 
 
