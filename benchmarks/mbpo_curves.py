@@ -114,7 +114,7 @@ def draw(found: dict[str, list[np.ndarray]], path: Path) -> None:
     axes.set_ylabel("mean return of five episodes, one line a seed")
     axes.grid(color="#e5e5e5", linewidth=0.8)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=3, fontsize=8)
     figure.savefig(path)
 
 
