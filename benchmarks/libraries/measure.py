@@ -107,7 +107,7 @@ class Run:
     seed: int
     steps: int
     seconds: float
-    """Of training."""
+    """Of training: of this process, so that other load on the machine does not count."""
     steps_per_second: float
     dream_return: float
     real_return: float
@@ -161,9 +161,9 @@ def orthogonal(net: nn.Module, gain: float) -> nn.Module:
 
 def _train(library: str, algorithm: str, train: Trainer, options: Train) -> None:
     for seed in options.seeds:
-        since = time.perf_counter()
+        since = time.process_time()
         actor = train(options, seed)
-        seconds = time.perf_counter() - since
+        seconds = time.process_time() - since
         torch.set_num_threads(1)  # some libraries set their own
         figures = evaluate(options.dream, actor, episodes=options.episodes, seed=options.first_seed)
         real = figures["real"]
