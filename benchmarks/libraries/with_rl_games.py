@@ -3,7 +3,7 @@
 python benchmarks/libraries/with_rl_games.py train
 python benchmarks/libraries/with_rl_games.py speed
 
-Writes results.csv and speed.csv into runs/libraries, and its own logs beside them. A minute or two a seed on one core.
+Writes results.csv and speed.csv into runs/libraries, and its own logs beside them. A minute a seed on one core.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 python benchmarks/libraries/with_rllib.py train
 python benchmarks/libraries/with_rllib.py speed
 
-Writes results.csv and speed.csv into runs/libraries. Ten minutes a seed on one core.
+Writes results.csv and speed.csv into runs/libraries. Two and a half minutes a seed on one core.
 """
 
 from __future__ import annotations

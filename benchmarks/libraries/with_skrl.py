@@ -3,7 +3,7 @@
 python benchmarks/libraries/with_skrl.py train
 python benchmarks/libraries/with_skrl.py speed
 
-Writes results.csv and speed.csv into runs/libraries. About three minutes a seed on one core.
+Writes results.csv and speed.csv into runs/libraries. One and a half minutes a seed on one core.
 """
 
 from __future__ import annotations
