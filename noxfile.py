@@ -15,7 +15,7 @@ nox.options.sessions = ["gymnasium", "libraries"]
 nox.options.error_on_missing_interpreters = True
 
 LIBRARIES = ("evotorch", "rl_games", "rllib", "sb3_contrib", "skrl", "tianshou", "torchrl")
-"""Bridges that need an extra of the same name."""
+"""Bridges that need an extra of the same name, but for hyphens: pip 23.2 finds an extra by these alone."""
 OTHER = {"rllib", "tianshou"}
 """Their pins contradict `constraints.txt`."""
 
@@ -34,7 +34,7 @@ def gymnasium(session: nox.Session, version: str) -> None:
 def libraries(session: nox.Session, library: str) -> None:
     """Test the bridge to a library."""
     pinned = [] if library in OTHER else constraints(session)
-    session.install("-e", f".[{library}]", "pytest", *pinned)
+    session.install("-e", f".[{library.replace('_', '-')}]", "pytest", *pinned)
     test(session, f"tests/bridges/test_{library}.py", "-m", "integration or not integration")
 
 

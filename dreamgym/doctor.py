@@ -26,7 +26,7 @@ EXTRAS = {  # extra -> what it installs, by import name
     "mujoco": ("mujoco",),
     "plots": ("matplotlib",),
     "ray": ("ray",),
-    "rl_games": ("rl_games",),
+    "rl-games": ("rl_games",),
     "rllib": ("ray", "lz4"),
     "sb3-contrib": ("sb3_contrib",),
     "skrl": ("skrl",),

@@ -19,6 +19,7 @@ from typing import Annotated, Any
 import gymnasium as gym
 import torch
 import tyro
+from torch import nn
 
 from dreamgym.bench.speed import sample_actions
 from dreamgym.cli.policy import parse_wrap
@@ -28,6 +29,28 @@ from dreamgym.envs.vector_env import DreamVectorEnv
 from dreamgym.evaluation.policies import Actor
 from dreamgym.evaluation.transfer import evaluate
 from dreamgym.hub import load
+
+
+@dataclass(frozen=True, kw_only=True)
+class PPOSettings:
+    """What every library's PPO is told as far as it knows it; beside it: rollouts of 32, lambda 0.95, clip 0.2."""
+
+    hidden: int = 64
+    """Width of the two hidden layers of policy and value, tanh."""
+    gamma: float = 0.97
+    epochs: int = 4
+    """Over a rollout, in minibatches of 2,048 decisions."""
+    learning_rate: float = 5e-4
+    """Adam's."""
+    entropy: float = 0.005
+    """Weight of the entropy bonus."""
+    log_std: float = 0.0
+    """Log of the first standard deviation of a Box action, in the library's own units."""
+
+
+GAME = PPOSettings()
+CAR = PPOSettings(hidden=128, gamma=0.98, epochs=3, learning_rate=4e-4, entropy=2e-3, log_std=-1.0)
+"""As `dreamgym.bridges.sb3_ppo` has them, but for the floor under the deviation, which is no library's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +73,11 @@ class Train:
     """Of these episodes; used for no choice."""
     out: Path = Path("runs/libraries")
     """Folder of results.csv."""
+
+    @property
+    def ppo(self) -> PPOSettings:
+        """Settings for this dream."""
+        return CAR if self.dream.startswith("DreamCarRacing") else GAME
 
     @property
     def env(self) -> dict[str, Any]:
@@ -79,7 +107,7 @@ class Run:
     seed: int
     steps: int
     seconds: float
-    """Of training."""
+    """Of training: of this process, so that other load on the machine does not count."""
     steps_per_second: float
     dream_return: float
     real_return: float
@@ -115,11 +143,27 @@ def main(library: str, algorithm: str, train: Trainer, speed: Callable[[Speed], 
         _speed(library, speed(options), options)
 
 
+def orthogonal(net: nn.Module, gain: float) -> nn.Module:
+    """Draw a perceptron's first weights anew as SB3 does, and return it.
+
+    For libraries that leave networks to their users, who get torch's own first weights otherwise.
+
+    Args:
+        net: its Linear layers in the order of `modules()`; sqrt(2) is the gain of all but the last, biases are 0.
+        gain: of the last layer: 0.01 for a policy, 1 for a value.
+    """
+    layers = [layer for layer in net.modules() if isinstance(layer, nn.Linear)]
+    for layer in layers:
+        nn.init.orthogonal_(layer.weight, gain if layer is layers[-1] else 2**0.5)
+        nn.init.zeros_(layer.bias)
+    return net
+
+
 def _train(library: str, algorithm: str, train: Trainer, options: Train) -> None:
     for seed in options.seeds:
-        since = time.perf_counter()
+        since = time.process_time()
         actor = train(options, seed)
-        seconds = time.perf_counter() - since
+        seconds = time.process_time() - since
         torch.set_num_threads(1)  # some libraries set their own
         figures = evaluate(options.dream, actor, episodes=options.episodes, seed=options.first_seed)
         real = figures["real"]

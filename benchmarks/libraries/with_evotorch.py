@@ -1,9 +1,9 @@
 """EvoTorch's PGPE with ClipUp, on a linear policy.
 
-python benchmarks/libraries/with_evotorch.py train --steps 2500000
+python benchmarks/libraries/with_evotorch.py train --steps 5000000
 python benchmarks/libraries/with_evotorch.py speed
 
-Writes results.csv and speed.csv into runs/libraries. One and a half minutes a seed on one core. `--lanes` is the
+Writes results.csv and speed.csv into runs/libraries. Two and a half minutes a seed on one core. `--lanes` is the
 population; with one return a solution, evolution needs more steps than PPO.
 """
 

@@ -3,7 +3,7 @@
 python benchmarks/libraries/with_rl_games.py train
 python benchmarks/libraries/with_rl_games.py speed
 
-Writes results.csv and speed.csv into runs/libraries, and its own logs beside them. A minute or two a seed on one core.
+Writes results.csv and speed.csv into runs/libraries, and its own logs beside them. A minute a seed on one core.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from typing import Any
 
 import gymnasium as gym
 import torch
-from measure import Speed, Step, Train, main
+from measure import Speed, Step, Train, main, orthogonal
 from rl_games.torch_runner import Runner
+from torch import nn
 
 from dreamgym.bridges.rl_games import DreamVecEnv, export_policy
 from dreamgym.core.policy import Policy
@@ -48,6 +49,10 @@ def train(options: Train, seed: int) -> Policy:
                     "mlp": {"units": [64, 64], "activation": "tanh", "initializer": {"name": "default"}}},
     }})  # fmt: skip
     agent = runner.algo_factory.create(runner.algo_name, base_name="run", params=runner.params)
+    if discrete:  # the config's `orthogonal_initializer` has one gain for hidden layers and heads
+        net = agent.model.a2c_network
+        orthogonal(nn.Sequential(net.actor_mlp, net.logits), 0.01)
+        orthogonal(nn.Sequential(net.critic_mlp, net.value), 1.0)
     agent.train()
     return export_policy(agent, options.dream)
 

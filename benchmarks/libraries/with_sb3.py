@@ -21,8 +21,10 @@ from dreamgym.core.policy import Policy
 def train(options: Train, seed: int) -> Policy:
     """Return what PPO learned."""
     envs = DreamVecEnv(options.dream, options.lanes, **options.env)
-    ppo = PPO("MlpPolicy", envs, n_steps=32, batch_size=2048, n_epochs=4, gamma=0.97, ent_coef=0.005,
-              learning_rate=5e-4, seed=seed, device="cpu")  # fmt: skip
+    settings = options.ppo
+    ppo = PPO("MlpPolicy", envs, n_steps=32, batch_size=2048, n_epochs=settings.epochs, gamma=settings.gamma,
+              ent_coef=settings.entropy, learning_rate=settings.learning_rate, seed=seed, device="cpu",
+              policy_kwargs={"net_arch": [settings.hidden] * 2, "log_std_init": settings.log_std})  # fmt: skip
     return export_policy(ppo.learn(options.steps), options.dream)
 
 

@@ -3,21 +3,20 @@
 python benchmarks/libraries/with_skrl.py train
 python benchmarks/libraries/with_skrl.py speed
 
-Writes results.csv and speed.csv into runs/libraries. About three minutes a seed on one core.
+Writes results.csv and speed.csv into runs/libraries. One and a half minutes a seed on one core.
 """
 
 from __future__ import annotations
 
 import gymnasium as gym
 import torch
-from measure import Speed, Step, Train, main
+from measure import Speed, Step, Train, main, orthogonal
 from skrl.agents.torch.ppo import PPO, PPO_CFG
 from skrl.envs.wrappers.torch import Wrapper, wrap_env
 from skrl.memories.torch import RandomMemory
 from skrl.trainers.torch import SequentialTrainer, SequentialTrainerCfg
 from skrl.utils import set_seed
 from skrl.utils.model_instantiators.torch import categorical_model, deterministic_model, gaussian_model
-from torch import nn
 
 from dreamgym.bridges.skrl import DreamWrapper, export_policy, use_final_obs
 from dreamgym.core.policy import Policy
@@ -37,7 +36,7 @@ def train(options: Train, seed: int) -> Policy:
     }
     for role, model in models.items():
         model.init_state_dict(role=role)
-        orthogonal(model, 0.01 if role == "policy" else 1.0)
+        orthogonal(model, 0.01 if role == "policy" else 1.0)  # skrl leaves torch's
     config = PPO_CFG(rollouts=32, learning_epochs=4, mini_batches=max(1, 32 * options.lanes // 2048),
                      discount_factor=0.97, learning_rate=5e-4, entropy_loss_scale=0.005, value_loss_scale=0.5,
                      value_clip=0.0,  # the others do not clip values
@@ -48,14 +47,6 @@ def train(options: Train, seed: int) -> Policy:
                                    close_environment_at_exit=False)  # fmt: skip
     SequentialTrainer(cfg=trainer, env=env, agents=use_final_obs(agent)).train()
     return export_policy(agent, options.dream)
-
-
-def orthogonal(model: nn.Module, gain: float) -> None:
-    """Draw first weights as SB3 does, `gain` being the last layer's; skrl leaves them to whoever makes the model."""
-    layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
-    for layer in layers:
-        nn.init.orthogonal_(layer.weight, gain if layer is layers[-1] else 2**0.5)
-        nn.init.zeros_(layer.bias)
 
 
 def speed(options: Speed) -> dict[str, Step]:

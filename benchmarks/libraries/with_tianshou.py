@@ -11,7 +11,7 @@ from __future__ import annotations
 import gymnasium as gym
 import numpy as np
 import torch
-from measure import Speed, Step, Train, main
+from measure import Speed, Step, Train, main, orthogonal
 from tianshou.algorithm import PPO
 from tianshou.algorithm.modelfree.reinforce import DiscreteActorPolicy
 from tianshou.algorithm.optim import AdamOptimizerFactory
@@ -36,12 +36,11 @@ def train(options: Train, seed: int) -> Policy:
     venv.seed(seed)
     width, num_actions = venv.envs.single_observation_space.shape, venv.envs.single_action_space.n
     actor, critic = (Net(state_shape=width, hidden_sizes=[64, 64], activation=nn.Tanh) for _ in range(2))
-    policy = DiscreteActorPolicy(
-        actor=DiscreteActor(preprocess_net=actor, action_shape=num_actions, softmax_output=False),
-        action_space=venv.envs.single_action_space,
-    )
-    ppo = PPO(policy=policy, critic=DiscreteCritic(preprocess_net=critic), optim=AdamOptimizerFactory(lr=5e-4),
-              gamma=0.97, ent_coef=0.005, max_grad_norm=0.5, max_batchsize=8192)  # fmt: skip
+    actor = DiscreteActor(preprocess_net=actor, action_shape=num_actions, softmax_output=False)
+    policy = DiscreteActorPolicy(actor=orthogonal(actor, 0.01), action_space=venv.envs.single_action_space)
+    ppo = PPO(policy=policy, critic=orthogonal(DiscreteCritic(preprocess_net=critic), 1.0),
+              optim=AdamOptimizerFactory(lr=5e-4, eps=1e-5), gamma=0.97, ent_coef=0.005, max_grad_norm=0.5,
+              max_batchsize=8192)  # fmt: skip
     rollout = options.lanes * ROLLOUT
     ppo.run_training(OnPolicyTrainerParams(
         training_collector=Collector(ppo, venv, VectorReplayBuffer(rollout, options.lanes)),

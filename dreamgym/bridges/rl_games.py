@@ -29,7 +29,7 @@ try:
     from rl_games.common import env_configurations, vecenv
     from rl_games.common.ivecenv import IVecEnv
 except ImportError as error:
-    raise MissingExtra("the bridge to rl_games", "rl_games", "rl_games") from error
+    raise MissingExtra("the bridge to rl_games", "rl_games", "rl-games") from error
 
 
 class DreamVecEnv(IVecEnv):  # type: ignore[misc]  # rl_games has no types

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ import torch
 pytest.importorskip("ray.rllib")
 import ray
 from ray.rllib.algorithms.ppo import PPO, PPOConfig
+from ray.rllib.algorithms.ppo.torch.default_ppo_torch_rl_module import DefaultPPOTorchRLModule
 from ray.rllib.callbacks.callbacks import RLlibCallback
 from ray.rllib.connectors.env_to_module import MeanStdFilter
+from ray.rllib.core.rl_module import RLModuleSpec
 from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 from ray.rllib.utils.spaces.space_utils import unsquash_action
@@ -148,6 +151,23 @@ def test_a_policy_of_numbers_survives_the_export(shared: bool, free: bool, tmp_p
     model = DefaultModelConfig(fcnet_hiddens=[8], fcnet_activation="relu", vf_share_layers=shared, free_log_std=free)
     algorithm = config_of(tmp_path).rl_module(model_config=model).build_algo()
     assert_same(export_policy(algorithm, tmp_path), algorithm)
+    algorithm.stop()
+
+
+class Halves(DefaultPPOTorchRLModule):
+    """PPO's module with first weights of a user's own."""
+
+    def setup(self) -> None:
+        super().setup()
+        torch.nn.init.constant_(self.pi.net.mlp[-1].bias, 0.5)
+
+
+def test_a_module_with_first_weights_of_ones_own_is_exported(folder: Path) -> None:
+    spec = RLModuleSpec(module_class=Halves, model_config=asdict(TINY))
+    algorithm = config_of(folder).rl_module(rl_module_spec=spec).build_algo()
+    policy = export_policy(algorithm, folder)
+    assert (policy.net[-1].bias == 0.5).all()
+    assert_same(policy, algorithm)
     algorithm.stop()
 
 
