@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -73,8 +72,7 @@ class Rollout(Planner):
         tails = uniform_actions(space, drawn.view(lanes, *shape))  # [B, K, H, A]
         actions = tails[:, None].repeat(1, num, 1, 1, 1)  # [B, A, K, H, A]
         actions[:, :, :, 0] = torch.eye(num, device=seed.device)[:, None]
-        each_action = SimpleNamespace(num_candidates=each, num_futures=config.num_futures, common_noise=False)
-        luck = Luck(model, seed, each_action)
+        luck = Luck(model, seed, each, config.num_futures)
 
         def rows(t: int) -> Tensor:
             """Return `[B * A * K * P, noise_dim]`, the same for all first actions."""

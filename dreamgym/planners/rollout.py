@@ -55,12 +55,16 @@ class Luck:
     Args:
         model: what is imagined with.
         seed: `[B]` int64.
-        config: `num_candidates` and `num_futures` of each; with `common_noise` all candidates of a lane meet the same.
+        num_candidates: N, of each lane.
+        num_futures: P, of each candidate.
+        common: whether all candidates of a lane meet the same.
     """
 
-    def __init__(self, model: WorldModel[Any], seed: Tensor, config: Any) -> None:
-        self._each = config.num_candidates * config.num_futures
-        self._drawn = config.num_futures if config.common_noise else self._each
+    def __init__(
+        self, model: WorldModel[Any], seed: Tensor, num_candidates: int, num_futures: int, common: bool = False
+    ) -> None:
+        self._each = num_candidates * num_futures
+        self._drawn = num_futures if common else self._each
         self._seed, self._count, self._dim = seed, torch.zeros_like(seed), model.noise_dim
         self._blocks = noise.Blocks()
 
