@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from dreamgym.bridges.sb3 import export_policy
 from dreamgym.bridges.sb3_ppo import Progress, train_ppo
+from dreamgym.core.threads import use_threads
 from dreamgym.core.wrapper import WrapSpec
 from dreamgym.envs.twin import make_real
 from dreamgym.envs.vector_env import DreamVectorEnv, render_fps
@@ -89,9 +90,7 @@ def demo(
     loaded, out = load(dream, variant), Path(out)
     plan = make_plan(loaded.card, minutes, decisions)
     say = _say if progress else _be_silent
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # of the two cores of a small machine; more threads make small batches slower
-    try:
+    with use_threads():
         speed = {"real": real_speed(dream, variant), "dream": dream_speed(loaded, plan.lanes)}
         out.mkdir(parents=True, exist_ok=True)  # not before it is known that the real env is there
         say(f"training PPO in {plan.lanes} dreams of {dream}; the real environment is not touched meanwhile")
@@ -122,8 +121,6 @@ def demo(
         }
         say("drawing")
         _draw(figures, loaded, out)
-    finally:
-        torch.set_num_threads(threads)
     figures["files"]["figures"] = str(out / "demo.json")
     figures["seconds"] = time.perf_counter() - begin
     temporary = out / ".demo.json.tmp"

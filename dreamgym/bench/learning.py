@@ -11,10 +11,11 @@ from gymnasium import Space, spaces
 from gymnasium.vector.utils import batch_space
 from torch import nn
 
-from dreamgym.bench.speed import measure, one_thread, plain_copy
+from dreamgym.bench.speed import measure, plain_copy
 from dreamgym.core.codec import action_dim, encode_action, encode_obs
 from dreamgym.core.imagine import imagine
 from dreamgym.core.model import SequenceBatch, StageConfig, Trainable
+from dreamgym.core.threads import use_threads
 from dreamgym.core.tree import gather, tree_map
 from dreamgym.hub import LoadedDream
 
@@ -33,7 +34,7 @@ def training_speed(dream: LoadedDream, seconds: float = 0.5, device: str = "cpu"
     rows = []
     for stage, config in dream.model.stages.items():
         calls = training_calls(dream, stage, config, device)
-        with one_thread():
+        with use_threads():
             taken = measure(calls, seconds, device)
         frames = config.batch_size * (config.sequence_length + 1)
         row: dict[str, Any] = {"stage": stage, "frames_per_second": {name: frames / t for name, t in taken.items()}}
@@ -98,7 +99,7 @@ def imagined_speed(dream: LoadedDream, seconds: float = 0.5, device: str = "cpu"
         rollout.reward.sum().backward()
         policy.zero_grad()
 
-    with one_thread():
+    with use_threads():
         taken = measure({"imagined": step}, seconds, device)["imagined"]
     return {"lanes": LANES, "horizon": HORIZON, "steps_per_second": LANES * HORIZON / taken}
 

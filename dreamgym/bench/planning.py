@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
-from dreamgym.bench.speed import measure, one_thread, real_step
+from dreamgym.bench.speed import measure, real_step
 from dreamgym.cli.output import print_table
+from dreamgym.core.threads import use_threads
 from dreamgym.hub import LoadedDream
 from dreamgym.planners.shooting import Cem, CemConfig
 
@@ -43,7 +44,7 @@ def planning_speed(
         state = dream.starts.sample(torch.rand(count, generator=torch.Generator().manual_seed(0)).to(device))
         seed = torch.arange(count, device=device)
         calls[str(count)] = lambda state=state, seed=seed: planner.plan(dream.model, state, seed)  # type: ignore[misc]
-    with ExitStack() as stack, one_thread():
+    with ExitStack() as stack, use_threads():
         if real := real_step(dream, stack):
             calls["real"] = real
         taken = measure(calls, seconds, device, ROUNDS)

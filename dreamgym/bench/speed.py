@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from dreamgym.core.codec import action_dim, encode_action
 from dreamgym.core.model import WorldModel
 from dreamgym.core.spaces import is_image
 from dreamgym.core.starts import StartBank
+from dreamgym.core.threads import use_threads
 from dreamgym.core.tree import tree_map
 from dreamgym.envs.simulator import Simulator
 from dreamgym.envs.twin import make_real
@@ -65,7 +66,7 @@ def bench(
     if not seconds > 0:
         raise InvalidArgument(f"seconds is {seconds}; expected more than 0.")
     loaded = open_benched(dream, variant, device)
-    with ExitStack() as stack, torch.no_grad(), one_thread():
+    with ExitStack() as stack, torch.no_grad(), use_threads():
         real = real_step(loaded, stack)
         rows = [_row(loaded, count, seconds, device, precision, real) for count in lanes]
     return {
@@ -98,17 +99,6 @@ def untrained() -> LoadedDream:
         states = tree_map(lambda x: torch.randn(x.shape).tanh().half(), model.initial(2000))
     card = {"id": UNTRAINED, "real": "CarRacing64-v0", "max_episode_steps": 250}
     return LoadedDream(model, StartBank(states, torch.ones(2000, dtype=torch.bool)), card)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch compute on one thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def step_products(model: WorldModel[Any]) -> list[tuple[int, int]]:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.utils import safe_mean
@@ -16,6 +15,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
 from dreamgym.bridges.sb3 import DreamVecEnv
 from dreamgym.core.perceptron import ACTIVATIONS
+from dreamgym.core.threads import use_threads
 from dreamgym.core.wrapper import WrapSpec
 from dreamgym.envs.open import Model
 from dreamgym.errors import InvalidArgument
@@ -137,9 +137,7 @@ def learn_ppo(
             "choose one that does."
         )
     envs = VecMonitor(envs)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # on shared cores more threads make small batches slower, not faster
-    try:
+    with use_threads():
         if algorithm is None:
             widths = list(config.hidden)
             algorithm = PPO(
@@ -156,8 +154,6 @@ def learn_ppo(
             algorithm.set_env(envs)
         watch = _Watch(config, progress)
         algorithm.learn(decisions, watch)
-    finally:
-        torch.set_num_threads(threads)
     return algorithm, watch.curve
 
 

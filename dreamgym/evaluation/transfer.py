@@ -6,10 +6,9 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +18,7 @@ import torch
 from tqdm import tqdm
 
 from dreamgym.core.codec import encode_action
+from dreamgym.core.threads import use_threads
 from dreamgym.data.collect import die_with_parent
 from dreamgym.envs.open import Model, open_dream
 from dreamgym.envs.twin import make_real
@@ -79,7 +79,7 @@ def evaluate(
     opened = open_dream(dream, variant, (), "cpu")
     seeds = range(seed, seed + episodes)
     figures = {}
-    with _one_thread():
+    with use_threads():  # as workers do: sums in another order would be other episodes
         actor = make_policy(policy, opened)  # finds faults before an episode or a process begins
         if side != "dream":
             recipe = (dream, policy, variant)
@@ -186,17 +186,6 @@ def _play_real(recipe: Recipe, actor: Actor, seeds: range, num_workers: int, pro
 def _count(bar: Any, outcome: Outcome) -> Outcome:
     bar.update()
     return outcome
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Compute with one thread, as workers do: sums in another order would be other episodes."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 _worker: tuple[gym.Env[Any, Any], Actor] | None = None  # of a worker process

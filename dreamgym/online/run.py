@@ -21,6 +21,7 @@ from dreamgym.core.codec import decode_action
 from dreamgym.core.filter import Filter, observe_batch
 from dreamgym.core.optimizer import ClippedAdam
 from dreamgym.core.starts import make_start_bank
+from dreamgym.core.threads import use_threads
 from dreamgym.core.tree import gather
 from dreamgym.data.collect import record_episode, summarize
 from dreamgym.data.drivers import is_function
@@ -97,10 +98,9 @@ def train_online(
     """
     begin, config = time.perf_counter(), config or OnlineConfig()
     device = choose_device(config.device)
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(config.threads)
     try:
         with (
+            use_threads(config.threads),
             torch.random.fork_rng([device] if device.type == "cuda" else []),
             make_env(env, config.max_episode_steps) as real,
             make_env(env, config.max_episode_steps) as other,
@@ -116,8 +116,6 @@ def train_online(
             f"{error.filename or out} cannot be written ({error.strerror or error}); the last complete checkpoint is "
             "intact. Free some space and run the same command again to resume."
         ) from error
-    finally:
-        torch.set_num_threads(num_threads)
     return OnlineResult(folder, policy, run.steps, run.updates, run.score, time.perf_counter() - begin)
 
 

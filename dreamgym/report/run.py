@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import torch
 
 import dreamgym
 from dreamgym.bench.speed import bench
+from dreamgym.core.threads import use_threads
 from dreamgym.data.collect import summarize
 from dreamgym.data.episodes import Dataset
 from dreamgym.demo import make_plan
@@ -77,7 +77,7 @@ def measure(
     """
     began, config = time.perf_counter(), config or ReportConfig()
     opened = open_dream(dream, variant, (), "cpu")
-    with _one_thread():
+    with use_threads():  # sums in another order would be other episodes
         against = rivals(opened, policies)  # these two find faults before anything is measured
         given = held_out(opened, data, holdout) if data else None
         report: dict[str, Any] = {
@@ -224,17 +224,6 @@ def _why_no_real(opened: LoadedDream) -> str:
 
 def _miss(report: dict[str, Any], part: str, why: str) -> None:
     report["missing"].append({"part": part, "why": why})
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Compute with one thread: sums in another order would be other episodes."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def tidy(value: Any) -> Any:

@@ -20,6 +20,7 @@ from dreamgym.core.codec import encode_action, encode_obs
 from dreamgym.core.model import OnePass, StageConfig, StageHooks, Trainable, WorldModel
 from dreamgym.core.spaces import is_image
 from dreamgym.core.strips import strip
+from dreamgym.core.threads import use_threads
 from dreamgym.data.episodes import Dataset
 from dreamgym.data.sequences import SequenceSampler
 from dreamgym.errors import InvalidArgument, InvalidDataset, InvalidModel, NotDecodable, TrainingFailed, UnknownName
@@ -128,10 +129,12 @@ def fit(
         return FitResult(model, validation={"one pass": known}, seconds=time.perf_counter() - begin)
     selected, stages = _select(model, only), _merge(model, stages)
     device = choose_device(config.device)
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(config.threads)
     try:
-        with join(device.type == "cuda") as ranks, torch.random.fork_rng([device] if device.type == "cuda" else []):
+        with (
+            use_threads(config.threads),
+            join(device.type == "cuda") as ranks,
+            torch.random.fork_rng([device] if device.type == "cuda" else []),
+        ):
             run = _Run(model, dataset, Path(out), stages, config, device, ranks)
             run.fit(selected, resume)
             ranks.wait()
@@ -141,7 +144,6 @@ def fit(
             f"{run.checkpoints} is intact. Free some space and run the same command again to resume."
         ) from error
     finally:
-        torch.set_num_threads(num_threads)
         model.eval()
     return FitResult(model, run.steps, run.terms, run.validation, time.perf_counter() - begin)
 
