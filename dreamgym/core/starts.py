@@ -61,23 +61,33 @@ class StartBank(Generic[S]):
         return StartBank(to_device(self.states, device), self.is_first.to(device))
 
 
-def observe_episode(model: WorldModel[S], obs: Any, action: Any) -> list[S]:
-    """Return the posterior's mean states of one episode, one for each observation.
+@torch.no_grad()
+def observe_moments(model: WorldModel[S], episodes: Sequence[Any], wanted: Sequence[np.ndarray]) -> list[S]:
+    """Return the posterior's mean states, one lane each, at some moments of episodes, which are filtered side by side.
 
     Args:
         model: the world model.
-        obs: `[T + 1, ...]` in env units.
-        action: `[T, ...]` in env units; `action[t]` leads from `obs[t]` to `obs[t + 1]`.
+        episodes: B, with `obs` `[T + 1, ...]` and `action` `[T, ...]` in env units; `action[t]` leads from `obs[t]` to
+            `obs[t + 1]`.
+        wanted: of each episode the moments, numbers of observations, in the order in which they are returned.
     """
-    encoded = encode_obs(model.observation_space, obs)
-    actions = encode_action(model.action_space, action)
-    row = lambda t: tree_map(lambda x: x[t : t + 1], encoded)  # noqa: E731
-    zeros = torch.zeros(1, model.noise_dim)
-    first, later = torch.ones(1, dtype=torch.bool), torch.zeros(1, dtype=torch.bool)
-    states = [model.observe(model.initial(1), torch.zeros(1, action_dim(model.action_space)), row(0), first, zeros)]
-    for t in range(len(actions)):
-        states.append(model.observe(states[-1], actions[t : t + 1], row(t + 1), later, zeros))
-    return states
+    state = model.initial(len(episodes))
+    device = next(leaf.device for leaf in leaves(state) if isinstance(leaf, Tensor))
+    noise = torch.zeros(len(episodes), model.noise_dim, device=device)
+    action = torch.zeros(len(episodes), action_dim(model.action_space), device=device)
+    found: dict[tuple[int, int], S] = {}
+    for t in range(1 + max(int(moments.max()) for moments in wanted)):
+        # a lane that is through sees its last moment again; nobody looks
+        seen = tree_map(lambda *obs, t=t: np.stack([x[min(t, len(x) - 1)] for x in obs]), *(e.obs for e in episodes))
+        if t:
+            acted = np.stack([e.action[min(t, len(e.action)) - 1] for e in episodes])
+            action = encode_action(model.action_space, acted).to(device)
+        first = torch.full((len(episodes),), t == 0, device=device)
+        state = model.observe(state, action, encode_obs(model.observation_space, seen, device), first, noise)
+        for lane, moments in enumerate(wanted):
+            if t in moments:
+                found[lane, t] = gather(state, torch.tensor([lane], device=device))
+    return [found[lane, int(t)] for lane, moments in enumerate(wanted) for t in moments]
 
 
 @torch.no_grad()
@@ -114,36 +124,10 @@ def make_start_bank(
             later.append((int(index), chosen))
             left -= len(chosen)
     parts = [part[i : i + _TOGETHER] for part in (firsts, later) for i in range(0, len(part), _TOGETHER)]
-    states = [state for part in parts for state in _observe_moments(model, episodes, part)]
+    states = [
+        state
+        for part in parts
+        for state in observe_moments(model, [episodes[i] for i, _ in part], [moments for _, moments in part])
+    ]
     is_first = torch.arange(len(states)) < num_first
     return StartBank(to_device(tree_map(compact, concatenate(states)), "cpu"), is_first)
-
-
-def _observe_moments(
-    model: WorldModel[S], episodes: Sequence[Any], wanted: Sequence[tuple[int, np.ndarray]]
-) -> list[S]:
-    """Return the posterior's mean states, one lane each, of moments of episodes, which are filtered side by side.
-
-    Args:
-        model: the world model.
-        episodes: as in `make_start_bank`.
-        wanted: of each lane the episode's index and the moments, in the order in which they are returned.
-    """
-    pieces = [episodes[index] for index, _ in wanted]
-    state = model.initial(len(pieces))
-    device = next(leaf.device for leaf in leaves(state) if isinstance(leaf, Tensor))
-    noise = torch.zeros(len(pieces), model.noise_dim, device=device)
-    action = torch.zeros(len(pieces), action_dim(model.action_space), device=device)
-    found: dict[tuple[int, int], S] = {}
-    for t in range(1 + max(int(moments.max()) for _, moments in wanted)):
-        # a lane that is through sees its last moment again; nobody looks
-        seen = tree_map(lambda *obs, t=t: np.stack([x[min(t, len(x) - 1)] for x in obs]), *(e.obs for e in pieces))
-        if t:
-            acted = np.stack([e.action[min(t, len(e.action)) - 1] for e in pieces])
-            action = encode_action(model.action_space, acted).to(device)
-        first = torch.full((len(pieces),), t == 0, device=device)
-        state = model.observe(state, action, encode_obs(model.observation_space, seen, device), first, noise)
-        for lane, (_, moments) in enumerate(wanted):
-            if t in moments:
-                found[lane, t] = gather(state, torch.tensor([lane], device=device))
-    return [found[lane, int(t)] for lane, (_, moments) in enumerate(wanted) for t in moments]

@@ -5,12 +5,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 from oracle import BUTTONS, LEVER, NUMBERS, PICTURES, Counted, counting_starts, counting_world
 
 from dreamgym.core.codec import encode_action, encode_obs
-from dreamgym.core.starts import StartBank, make_start_bank, observe_episode
+from dreamgym.core.starts import StartBank, make_start_bank, observe_moments
 from dreamgym.core.tree import concatenate, named_leaves
 from dreamgym.errors import InvalidArgument, InvalidDataset
+from dreamgym.models.rssm import Config, Rssm
 
 
 def episode(length, start=0, action=1, space=NUMBERS):
@@ -25,7 +27,7 @@ def episode(length, start=0, action=1, space=NUMBERS):
 
 def test_an_episode_is_observed_as_it_would_be_step_by_step():
     model, one = counting_world(PICTURES), episode(6, start=3, action=2, space=PICTURES)
-    states = observe_episode(model, one.obs, one.action)
+    states = observe_moments(model, [one], [np.arange(7)])
     assert len(states) == 7
     assert concatenate(states).t.tolist() == [0, 1, 2, 3, 4, 5, 6]
     assert concatenate(states).total.tolist() == [0, 2, 4, 6, 8, 10, 12]
@@ -37,6 +39,30 @@ def test_an_episode_is_observed_as_it_would_be_step_by_step():
         by_hand = model.observe(by_hand, action, obs, torch.tensor([t == 0]), torch.zeros(1, 2))
         for a, b in zip(named_leaves(by_hand).values(), named_leaves(states[t]).values(), strict=True):
             assert torch.equal(a, b)
+
+
+def test_episodes_side_by_side_are_observed_as_each_alone_whatever_their_lengths():
+    torch.manual_seed(0)
+    config = Config(groups=2, classes=3, deter_dim=8, hidden_dim=8)
+    model = Rssm(config, spaces.Box(-9, 9, (2,)), spaces.Box(-1, 1, (3,))).eval()
+    rng = np.random.default_rng(0)
+    episodes = [
+        SimpleNamespace(obs=rng.normal(size=(n + 1, 2)).astype(np.float32), action=rng.uniform(-1, 1, (n, 3)))
+        for n in (6, 1, 9)
+    ]
+    wanted = [np.array([4, 0, 6]), np.array([1]), np.array([9, 3])]
+    together = concatenate(observe_moments(model, episodes, wanted))
+    by_hand = []
+    with torch.no_grad():
+        for one, moments in zip(episodes, wanted, strict=True):
+            state, states = model.initial(1), []
+            for t, obs in enumerate(encode_obs(model.observation_space, one.obs)):
+                action = encode_action(model.action_space, one.action[t - 1 : t]) if t else torch.zeros(1, 3)
+                state = model.observe(state, action, obs[None], torch.tensor([t == 0]), torch.zeros(1, model.noise_dim))
+                states.append(state)
+            by_hand += [states[t] for t in moments]
+    for a, b in zip(named_leaves(together).values(), named_leaves(concatenate(by_hand)).values(), strict=True):
+        assert torch.allclose(a, b, atol=1e-6)
 
 
 def test_a_bank_is_reproducible_and_another_seed_is_another_bank():

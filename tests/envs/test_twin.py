@@ -1,6 +1,7 @@
 """The real twin: the dream's spaces and encoding, its keys, and cards that must not choose what is run."""
 
 import warnings
+from types import SimpleNamespace
 
 import gymnasium as gym
 import numpy as np
@@ -12,7 +13,7 @@ from gymnasium.utils.env_checker import check_env
 from oracle import BUTTONS, PICTURES, counting_dream
 
 import dreamgym
-from dreamgym.core.starts import observe_episode
+from dreamgym.core.starts import observe_moments
 from dreamgym.envs.twin import keys_to_action, real_id
 from dreamgym.errors import ForeignDream, InvalidArgument, InvalidObservation
 from dreamgym.hub import LoadedDream
@@ -42,7 +43,8 @@ def test_features_are_those_of_the_posterior_and_begin_afresh_with_each_episode(
         seen = [real.reset(seed=0)[0], *(real.step(action)[0] for action in actions)]
         pixels = np.stack([obs["pixels"] for obs in seen])
         model = dreamgym.load(dream_id).model
-        states = observe_episode(model, pixels, np.array(actions))
+        one = SimpleNamespace(obs=pixels, action=np.array(actions))
+        states = observe_moments(model, [one], [np.arange(len(seen))])
         for obs, state in zip(seen, states, strict=True):
             assert np.array_equal(obs["features"], model.features(state)[0].numpy())
         assert seen[-1]["features"].tolist() == [7, 3, sum(actions), 0]

@@ -22,7 +22,7 @@ from dreamgym.agents.evolution import expected_returns
 from dreamgym.core.check import check_world_model
 from dreamgym.core.imagine import imagine
 from dreamgym.core.policy import Policy, PolicyConfig
-from dreamgym.core.starts import make_start_bank, observe_episode
+from dreamgym.core.starts import make_start_bank, observe_moments
 from dreamgym.core.tree import named_leaves
 from dreamgym.core.wrapper import ModelWrapper, WrapSpec, begin
 from dreamgym.data.episodes import Episode
@@ -129,7 +129,7 @@ def test_a_bank_made_by_a_wrapped_model_is_the_wrapped_bank() -> None:
     state = bank.sample(torch.tensor([0.0, 0.5]))
     out = wrapped.model.step(state, torch.eye(3)[:2], torch.zeros(2, wrapped.model.noise_dim))
     assert torch.allclose(out.info["temperature"], torch.full((2,), 2.0))  # the median of 0.5 to 2, times 2
-    assert len(observe_episode(wrapped.model, obs, np.ones(5, np.int64))) == 6
+    assert len(observe_moments(wrapped.model, [episode], [np.arange(6)])) == 6
 
 
 def test_wrapping_keeps_the_numbers_of_a_bank_as_small_as_they_were() -> None:
