@@ -196,7 +196,7 @@ def distance(dream: LoadedDream, fork: Fork, draws: int) -> tuple[float, float, 
 
     Returns:
         Of the mean draw from the nearer future: 0 is true, and 1 as far as a picture midway between both; then the
-        share of draws that are nearer to a future than to that picture midway; then the share that went right of them.
+        share of draws that are nearer to a future than to that picture midway; then the share that is, and went right.
     """
     space = dream.model.observation_space
     left, right = (fork.window(encode_obs(space, side[-1:]))[0] for side in (fork.left, fork.right))
@@ -206,8 +206,8 @@ def distance(dream: LoadedDream, fork: Fork, draws: int) -> tuple[float, float, 
     far = torch.stack([(dreamed - side).square().flatten(1).sum(1) / unit for side in (left, right, between)])
     nearest = far[:2].min(0)
     decided = nearest.values < far[2]
-    return (float(nearest.values.mean()), float(decided.double().mean()),
-            float((nearest.indices[decided] == 1).double().mean()))  # fmt: skip
+    right_share = ((nearest.indices == 1) & decided).double().mean()
+    return float(nearest.values.mean()), float(decided.double().mean()), float(right_share)
 
 
 def draw(dreams: dict[int, LoadedDream], fork: Fork, path: Path, draws: int = 3) -> None:
@@ -215,7 +215,7 @@ def draw(dreams: dict[int, LoadedDream], fork: Fork, path: Path, draws: int = 3)
     from matplotlib.figure import Figure
 
     space = next(iter(dreams.values())).model.observation_space
-    rows: dict[str, list[Tensor]] = {"real": [encode_obs(space, side) for side in (fork.left, fork.right)]}
+    rows = {"real, left": [encode_obs(space, fork.left)], "real, right": [encode_obs(space, fork.right)]}
     for gaussians, dream in dreams.items():
         name = f"{gaussians} Gaussian{'s' if gaussians > 1 else ''}"
         rows[name] = list(dream_on(dream, fork, draws))
@@ -238,7 +238,7 @@ def report(folders: dict[int, Path], forks: Sequence[Fork], options: Options) ->
     """Print what is known of each dream."""
     rows = read_rows(options.out / "results.csv")
     print("| Gaussians | nats a latent number, held out | policy in the dream | real | real, each seed | "
-          "error of a branching thing | decided | right |")  # fmt: skip
+          "error of a branching thing | went left | went right |")  # fmt: skip
     print("| --- " * 8 + "|")
     for gaussians, folder in folders.items():
         dream = load(folder)
@@ -249,8 +249,9 @@ def report(folders: dict[int, Path], forks: Sequence[Fork], options: Options) ->
         scores = [mean(own, side) for side in ("own", "real")] if own else []
         each = ", ".join(f"{value:.0f}" for value in scores[1].each) if scores else "-"
         shown = " | ".join(map(str, scores)) if scores else "- | -"
-        print(f"| {gaussians} | {nats:.3f} | {shown} | {each} | {error:.2f} ± {spread:.2f} | {found[:, 1].mean():.0%} "
-              f"| {np.nanmean(found[:, 2]):.0%} |", flush=True)  # fmt: skip
+        went = found[:, 1].mean(), found[:, 2].mean()
+        print(f"| {gaussians} | {nats:.3f} | {shown} | {each} | {error:.2f} ± {spread:.2f} | {went[0] - went[1]:.0%} "
+              f"| {went[1]:.0%} |", flush=True)  # fmt: skip
 
 
 def main(options: Options) -> None:
