@@ -124,12 +124,11 @@ def train_ppo(
     checkpoint = _Checkpoint(keep, identity, progress)
     begun = checkpoint.load(device)
     before = 0 if begun is None else begun.num_timesteps
-    if before < decisions:
+    if begun is None or before < decisions:
         begun, _ = learn_ppo(
             envs, decisions=decisions - before, seed=seed, device=device, config=config, algorithm=begun,
             progress=checkpoint, reset=begun is None,
         )  # fmt: skip
-    assert begun is not None
     return begun, checkpoint.curve
 
 

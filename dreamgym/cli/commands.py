@@ -12,6 +12,7 @@ import gymnasium as gym
 import tyro
 
 from dreamgym.cli.output import print_json, print_table
+from dreamgym.cli.overview import print_overview
 from dreamgym.cli.play import play
 from dreamgym.cli.report import report
 from dreamgym.cli.watch import watch
@@ -308,6 +309,18 @@ def doctor(json: bool = False) -> int:
     return main(json=json)
 
 
+def completion(shell: Annotated[Literal["bash", "zsh", "fish"], tyro.conf.Positional]) -> int:
+    """Print what makes a shell complete commands, options and dreams: source <(dreamgym completion bash).
+
+    Args:
+        shell: which one; fish reads it as `dreamgym completion fish | source`.
+    """
+    from dreamgym.cli.completion import script
+
+    print(script(shell, run, {name: _first_line(function) for name, function in COMMANDS.items()}), end="")
+    return 0
+
+
 def train(arguments: list[str]) -> int:
     """Train a world model on recorded experience and save it as a dream."""
     from dreamgym.cli.train import train
@@ -359,6 +372,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "bench": bench,
     "publish": publish,
     "doctor": doctor,
+    "completion": completion,
 }
 # their options are in libraries that the others do not import
 OWN_PARSER = ("train", "train-policy", "dreamer", "plan", "improve")
@@ -382,7 +396,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def run(arguments: list[str]) -> int:
     """Return the exit status of one command."""
-    if not arguments or arguments[0] in ("-h", "--help"):
+    if not arguments:
+        print_overview(_first_line(sys.modules["dreamgym"]))
+        return 0
+    if arguments[0] in ("-h", "--help"):
         print(f"usage: dreamgym COMMAND ...\n\n{_first_line(sys.modules['dreamgym'])}\n")
         print_table(None, [[name, _first_line(function)] for name, function in COMMANDS.items()])
         print("\ndreamgym COMMAND --help explains a command.")
