@@ -50,6 +50,8 @@ def eval_(
 ) -> int:
     """Score a policy in a dream and in the real environment, episode beside episode.
 
+    Where the real environment is not installed, the dream is scored all the same, and what is missing is named.
+
     Args:
         dream: id of a registered dream (see `dreamgym list`), or a folder that `dreamgym train` wrote.
         policy: shipped, random, constant:0,0,0 (an action's numbers), or a policy's file.
@@ -61,9 +63,14 @@ def eval_(
         probes: score policies of which everybody knows what they must earn, such as doing nothing, instead of one.
         json: print JSON.
     """
+    from dreamgym.envs.twin import why_no_real
     from dreamgym.evaluation.probes import probes as score_probes
     from dreamgym.evaluation.transfer import evaluate
+    from dreamgym.hub import load
 
+    missing = why_no_real(load(dream, variant)) if side == "both" else ""
+    if missing:
+        side = "dream"
     options: dict[str, Any] = {
         "side": side,
         "episodes": episodes,
@@ -73,6 +80,8 @@ def eval_(
         "progress": sys.stderr.isatty() and not json,
     }
     scored = score_probes(dream, **options) if probes else {policy: evaluate(dream, policy, **options)}
+    if missing:
+        print(f"Not measured: the real env. {missing}.", file=sys.stderr)
     if json:
         print_json(scored if probes else scored[policy])
         return 0

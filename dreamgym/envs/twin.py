@@ -12,7 +12,7 @@ import gymnasium as gym
 from dreamgym.envs.keys import combinations, default_keys
 from dreamgym.envs.open import Model, open_dream
 from dreamgym.envs.view import OBSERVATIONS
-from dreamgym.errors import ForeignDream, InvalidArgument, InvalidObservation
+from dreamgym.errors import ForeignDream, InvalidArgument, InvalidObservation, MissingExtra
 from dreamgym.hub import LoadedDream
 from dreamgym.registry import import_target
 
@@ -50,6 +50,15 @@ def make_real(
         if ours != real:
             raise InvalidObservation(f"{real_id(dream)} has {name} {real}; {dream.name} was trained on {ours}.")
     return env if observation == "pixels" else import_target(_FEATURES)(env, dream.model, observation)
+
+
+def why_no_real(dream: LoadedDream) -> str:
+    """Return why a dream's real twin cannot be made on this machine; "" if it can."""
+    try:
+        make_real(dream).close()
+    except (MissingExtra, ForeignDream, gym.error.Error) as error:
+        return " ".join(str(error).split()).rstrip(".")
+    return ""
 
 
 def real_id(dream: LoadedDream) -> str:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import gymnasium as gym
+
 from dreamgym.envs.open import Model, open_dream
 from dreamgym.envs.twin import real_module
+from dreamgym.errors import DreamgymError
 from dreamgym.evaluation.transfer import evaluate
 from dreamgym.hub import LoadedDream
 
@@ -23,8 +26,15 @@ def probes(dream: Model, *, variant: str | None = None, **options: Any) -> dict[
 
 
 def probe_policies(dream: LoadedDream) -> dict[str, str]:
-    """Return the probes of a dream by name: the `PROBES` of the module of its real twin, random, and its own policy."""
-    named = {**getattr(real_module(dream), "PROBES", {}), "random": "random"}
+    """Return the probes of a dream by name: the `PROBES` of the module of its real twin, random, and its own policy.
+
+    A twin that is not installed has no module to ask.
+    """
+    try:
+        known = getattr(real_module(dream), "PROBES", {})
+    except (gym.error.Error, DreamgymError, ImportError):
+        known = {}
+    named = {**known, "random": "random"}
     if dream.ships_policy:
         named["shipped"] = "shipped"
     return named

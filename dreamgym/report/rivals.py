@@ -7,14 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium import Space, spaces
 from torch import Tensor
 
 from dreamgym.core.policy import Policy, PolicyConfig
-from dreamgym.errors import DreamgymError
 from dreamgym.evaluation.policies import Actor, PolicyActor, PolicyLike, make_policy
 from dreamgym.evaluation.probes import probe_policies
 from dreamgym.hub import LoadedDream
@@ -70,7 +68,7 @@ def rivals(dream: LoadedDream, files: Sequence[Path] = ()) -> dict[str, PolicyLi
     for file in files:
         make_policy(file, dream)  # finds faults before anything is played
     space = dream.model.action_space
-    found: dict[str, PolicyLike] = dict(_probes(dream))
+    found: dict[str, PolicyLike] = dict(probe_policies(dream))
     taken = set(map(str, found.values()))
     found |= {f"always {spec.partition(':')[2]}": spec for spec in _constants(space) if spec not in taken}
     if dream.ships_policy:
@@ -82,14 +80,6 @@ def rivals(dream: LoadedDream, files: Sequence[Path] = ()) -> dict[str, PolicyLi
             break
         found[f"untrained {number}"] = PolicyActor(_untrained(dream, number))
     return found
-
-
-def _probes(dream: LoadedDream) -> dict[str, str]:
-    """Return the probes of a dream; without those of its real twin if that is not installed."""
-    try:
-        return probe_policies(dream)
-    except (gym.error.Error, DreamgymError, ImportError):
-        return {"random": "random"} | ({"shipped": "shipped"} if dream.ships_policy else {})
 
 
 def _constants(space: Space[Any]) -> list[str]:

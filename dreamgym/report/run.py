@@ -10,7 +10,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import torch
 
@@ -21,8 +20,8 @@ from dreamgym.data.collect import summarize
 from dreamgym.data.episodes import Dataset
 from dreamgym.demo import make_plan
 from dreamgym.envs.open import Model, open_dream
-from dreamgym.envs.twin import make_real
-from dreamgym.errors import ForeignDream, InvalidDataset, MissingExtra
+from dreamgym.envs.twin import why_no_real
+from dreamgym.errors import InvalidDataset
 from dreamgym.hub import LoadedDream
 from dreamgym.report.config import USES, ReportConfig
 from dreamgym.report.data import held_out, record
@@ -88,7 +87,7 @@ def measure(
             "selection": _selection(opened),
             "missing": [],
         }
-        missing = _why_no_real(opened)
+        missing = why_no_real(opened)
         if missing:
             _miss(report, "the real env", missing)
         dreams = None
@@ -211,15 +210,6 @@ def _selection(opened: LoadedDream) -> list[int]:
     """Return the seeds that the card names: those of the commands that made the dream, and of its scores."""
     named = re.findall(r"seed (\d+)", "\n".join(opened.card.get("commands", [])))
     return sorted({int(seed) for seed in named} | ({int(opened.card["seed"])} if "seed" in opened.card else set()))
-
-
-def _why_no_real(opened: LoadedDream) -> str:
-    """Return why there is no real env on this machine; "" if there is one."""
-    try:
-        make_real(opened).close()
-    except (MissingExtra, ForeignDream, gym.error.Error) as error:
-        return " ".join(str(error).split()).rstrip(".")
-    return ""
 
 
 def _miss(report: dict[str, Any], part: str, why: str) -> None:
