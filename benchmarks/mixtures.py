@@ -3,10 +3,11 @@
     python benchmarks/mixtures.py
     python benchmarks/mixtures.py --draw
 
-V is that of the shipped dream; M is trained anew with each number of Gaussians, from the same recordings, in the same
-batches. Then a policy learns in each, and is scored there and in the real game; and both dream from moments in which a
-thing is about to toss its coin. Half an hour on a free core. What exists is not made again; `--draw` only makes the
-picture and the figures.
+V is that of the shipped dream, and so is the memory that M begins with; what M says of the next latents is learned anew
+with each number of Gaussians, from the same recordings, in the same batches. (`--scratch` begins with an empty M, which
+takes ten times the steps.) Then a policy learns in each, and is scored there and in the real game; and both dream from
+moments in which a thing is about to toss its coin. Ten minutes on a free core. What exists is not made again; `--draw`
+only makes the picture and the figures.
 
 Prints the nats of M on held-out episodes; the scores; and, for dreams of a branching thing, the squared error of the
 window in which it falls, against the nearer of the two futures that are possible.
@@ -51,13 +52,15 @@ class Options:
 
     gaussians: tuple[int, ...] = (1, 5)
     """Of the mixtures."""
-    episodes: int = 2000
+    episodes: int = 400
     """Recorded by the scripted drivers."""
     data_seed: int = 4_000_000
     """Of the first of them."""
-    steps: int = 4000
+    steps: int = 600
     """Of M's training."""
-    seeds: tuple[int, ...] = (0, 1, 2)
+    scratch: bool = False
+    """Begin with an empty memory, not with the shipped dream's."""
+    seeds: tuple[int, ...] = (0, 1)
     """Of the policies' training."""
     decisions: int = 500_000
     """Of a policy's training."""
@@ -85,7 +88,7 @@ def make_dream(gaussians: int, options: Options) -> Path:
         return folder
     collect("Dodge-v0", options.out / "data", episodes=options.episodes, seed=options.data_seed)
     dataset = Dataset(options.out / "data")
-    model = with_mixtures(load("DreamDodge-v0", "vae_mdn_rnn"), gaussians)
+    model = with_mixtures(load("DreamDodge-v0", "vae_mdn_rnn"), gaussians, options.scratch)
     stage = replace(model.stages["mdn_rnn"], steps=options.steps)
     config = TrainConfig(tensorboard=False)
     result = fit(model, dataset, folder / "training", stages={"mdn_rnn": stage}, only=("mdn_rnn",), config=config)
@@ -99,13 +102,15 @@ def make_dream(gaussians: int, options: Options) -> Path:
     return save_dream(folder, model, bank, card)
 
 
-def with_mixtures(dream: LoadedDream, gaussians: int) -> VaeMdnRnn:
-    """Return a model with the dream's V and an untrained M that draws from so many Gaussians."""
+def with_mixtures(dream: LoadedDream, gaussians: int, scratch: bool = False) -> VaeMdnRnn:
+    """Return a model with the dream's V and, but from scratch, its LSTM; untrained heads draw from so many Gaussians."""
     trained: Any = dream.model
     config = asdict(replace(trained.config, num_mixtures=gaussians))
     torch.manual_seed(0)
     model = build_model("vae_mdn_rnn", config, trained.observation_space, trained.action_space)
     model.vae.load_state_dict(trained.vae.state_dict())
+    if not scratch:
+        model.lstm.load_state_dict(trained.lstm.state_dict())
     return model
 
 
