@@ -96,11 +96,11 @@ def fill(options: Options) -> dict[tuple[str, str], dict[str, Any]]:
 
 
 def at(curves: dict[str, Any], name: str, step: int) -> str:
-    """Return a curve's value after the step nearest to `step`; "-" if none was told."""
-    if not curves["after"]:
+    """Return a curve's value after about so many steps; "-" if none was told within a fifth of it."""
+    near = [i for i, after in enumerate(curves["after"]) if abs(after - step) <= step / 5]
+    if not near:
         return "-"
-    place = min(range(len(curves["after"])), key=lambda i: abs(curves["after"][i] - step))
-    value = curves[name][place]
+    value = curves[name][min(near, key=lambda i: abs(curves["after"][i] - step))]
     return "-" if value is None else f"{value:.2g}"
 
 

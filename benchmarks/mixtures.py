@@ -43,7 +43,7 @@ from dreamgym.training import TrainConfig, fit
 
 STREAM = 11
 AHEAD = 5  # steps that a thing veers for
-SIDE, ABOVE, BELOW = 21, 4, 20  # pixels about a thing that is about to branch: where its futures lie
+SIDE, ABOVE, BELOW = 22, 6, 24  # pixels about a thing that is about to branch: where its futures lie
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +103,7 @@ def make_dream(gaussians: int, options: Options) -> Path:
 
 
 def with_mixtures(dream: LoadedDream, gaussians: int, scratch: bool = False) -> VaeMdnRnn:
-    """Return a model with the dream's V and, but from scratch, its LSTM; untrained heads draw from so many Gaussians."""
+    """Return a model with the dream's V and, unless from scratch, its LSTM; what is drawn from is not trained yet."""
     trained: Any = dream.model
     config = asdict(replace(trained.config, num_mixtures=gaussians))
     torch.manual_seed(0)
