@@ -32,8 +32,8 @@ def script(name: str) -> Any:
         sys.path.remove(str(BENCHMARKS))
 
 
-lessons, temperature, mixtures, families = map(
-    script, ("lessons", "temperature_table", "mixtures", "families_table")
+lessons, temperature, mixtures, families, ablation = map(
+    script, ("lessons", "temperature_table", "mixtures", "families_table", "car_ablation")
 )  # fmt: skip
 
 
@@ -209,3 +209,51 @@ def test_families_are_told_by_the_figures_of_a_report(tmp_path: Path):
     assert cells["exact"]["shipped policy, real"] == "8 ± 1"
     lines = families.to_markdown([list(cells["exact"].values())]).splitlines()
     assert {line.count("|") for line in lines} == {len(families.HEADER) + 1}
+
+
+def test_an_untrained_memory_reads_along_and_v_alone_sees_nothing_of_it(tmp_path: Path):
+    dream = load(save_tiny_dream(tmp_path / "tiny"))
+    model: Any = dream.model
+    obs, action = torch.rand(2, 3, 64, 64), torch.eye(3)[:2]
+    yes, no = torch.ones(2, dtype=torch.bool), torch.zeros(2, dtype=torch.bool)
+    zeros = torch.zeros(2, model.noise_dim)
+    seen = {name: ablation.seen_by(dream, name, 0).model for name in ablation.SENSES}
+    states = {name: own.observe(own.initial(2), action, obs, yes, zeros) for name, own in seen.items()}
+    with torch.no_grad():
+        after = {name: own.step(states[name], action, zeros).state for name, own in seen.items()}
+        plain = model.step(model.observe(model.initial(2), action, obs, yes, zeros), action, zeros).state
+    shown = {name: own.features(after[name]) for name, own in seen.items()}
+    assert torch.equal(shown["V"], plain.z)
+    assert torch.equal(shown["V and M"], torch.cat([plain.z, plain.h], 1))
+    reservoir = shown["V and untrained M"]
+    assert torch.equal(reservoir[:, :4], plain.z)  # the same dream
+    assert reservoir[:, 4:].abs().sum() > 0
+    assert not torch.allclose(reservoir[:, 4:], plain.h)
+    own = seen["V and untrained M"]
+    watched = own.observe(states["V and untrained M"], action, obs, no, zeros)
+    assert torch.equal(watched.h, after["V and untrained M"].h)  # what is imagined and what is seen are read alike
+    assert own.observe(watched, action, obs, yes, zeros).h.abs().sum() == 0
+
+
+@pytest.mark.parametrize("side", ["dream", "real"])
+def test_a_controller_is_evolved_scored_and_kept(side: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    dream = load(save_tiny_dream(tmp_path / "tiny"))
+    options = ablation.Options(
+        where=(side,), senses=("V and untrained M",), generations=2, population=3, rollouts=1, horizon=4, tracks=2,
+        out=tmp_path,
+    )  # fmt: skip
+    ablation.fill(dream, options)
+    written = ablation.read(tmp_path / "results.csv")
+    assert [(row["where"], row["budget"], row["tracks"]) for row in written] == [(side, "24", "2")]
+    ablation.fill(dream, options)
+    assert ablation.read(tmp_path / "results.csv") == written
+    assert f"| V and untrained M | {side} | 24 |" in ablation.to_markdown(written)
+
+
+def test_evolution_finds_what_earns_more():
+    config = ablation.PolicyConfig(input_dim=2)
+    policy = ablation.Policy(config, load("DreamDodge-v0").model.action_space)
+    goal = np.arange(policy.num_weights()) / 4
+    options = ablation.Options(generations=60, population=8)
+    best = ablation.evolve(policy, lambda weights, _: -np.square(weights - goal).sum(1), options, 0)
+    assert np.allclose(torch.nn.utils.parameters_to_vector(best.parameters()).detach().numpy(), goal, atol=0.05)
