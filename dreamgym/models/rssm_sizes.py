@@ -48,6 +48,8 @@ class Config:
     """Between the convolutions, if it is not `activation`."""
     unimix: float = 0.01
     """Share of a categorical's probability that is spread evenly, so that no divergence is infinite."""
+    dream_unimix: float | None = None
+    """The same share while dreaming, if it is not `unimix`: at 0 no dream takes a turn that was never held possible."""
     symlog: bool = True
     """Vectors are read and drawn as symmetric logarithms."""
     features: str = "hz"
@@ -65,6 +67,8 @@ class Config:
     bright_weight: float = 0.0
     """A pixel's error weighs 1 plus this times the brightest of its colours, in [0, 1]: for small things in the dark,
     which are otherwise left out."""
+    last_picture: bool = True
+    """Whether the observation of a terminated step is learned; False where the env shows none that means anything."""
     reward_weight: float = 1.0
     """Weight of the reward's loss."""
     reward_members: int = 1
