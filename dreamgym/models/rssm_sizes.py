@@ -67,6 +67,9 @@ class Config:
     bright_weight: float = 0.0
     """A pixel's error weighs 1 plus this times the brightest of its colours, in [0, 1]: for small things in the dark,
     which are otherwise left out."""
+    odd_weight: float = 0.0
+    """And this times how far the pixel's colours lie from their means over the batch, at most: for things seldom there,
+    bright or dark, which a picture that stays what it always was would leave out."""
     last_picture: bool = True
     """Whether the observation of a terminated step is learned; False where the env shows none that means anything."""
     reward_weight: float = 1.0
