@@ -282,5 +282,6 @@ def _check(config: Config) -> None:
         raise InvalidArgument(f"reward_members is {config.reward_members}; expected at least 1 head.")
     if not 0 < config.reward_scale < math.inf:
         raise InvalidArgument(f"reward_scale is {config.reward_scale}; expected a finite number above 0.")
-    if not 0 <= config.unimix < 1:
-        raise InvalidArgument(f"unimix is {config.unimix}; expected a share in [0, 1).")
+    for name, even in (("unimix", config.unimix), ("dream_unimix", config.dream_unimix)):
+        if even is not None and not 0 <= even < 1:
+            raise InvalidArgument(f"{name} is {even}; expected a share in [0, 1).")

@@ -6,6 +6,7 @@ Needs vizdoom, which brings the game and its data and is imported by `make` and 
 from __future__ import annotations
 
 import tempfile
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +71,8 @@ class TakeCover(gym.Env[np.ndarray, np.integer]):
         self.observation_space = gym.spaces.Box(0, 255, (*SIZES[size], 3), np.uint8)
         self.action_space = gym.spaces.Discrete(len(BUTTONS))
         self._game = open_game()
+        # a game outlives a process that forgets it, such as a worker of a pool, which runs no atexit handlers
+        self._finalizer = Finalize(self, self._game.close, exitpriority=0)
         self._screen: np.ndarray | None = None  # [240, 320, 3] uint8, None until the first reset
 
     def reset(
@@ -101,11 +104,13 @@ class TakeCover(gym.Env[np.ndarray, np.integer]):
 
     def render(self) -> np.ndarray | None:
         """Return the whole screen `[240, 320, 3]` in mode "rgb_array", else None."""
-        return None if self.render_mode is None else self._screen
+        if self._screen is None:
+            raise StepBeforeReset("render was called, but there was no reset yet; call reset first.")
+        return None if self.render_mode is None else self._screen.copy()
 
     def close(self) -> None:
         """End the game's process."""
-        self._game.close()
+        self._finalizer()
 
     def get_keys_to_action(self) -> dict[tuple[int, ...], int]:
         """Return what `gymnasium.utils.play` reads: `KEYS` without the action for no key, which it is told apart."""

@@ -111,7 +111,7 @@ def test_with_expected_endings_no_dream_ends_before_its_horizon_and_the_critic_k
         config = replace(TINY, expected_endings=expected)
         algorithm, curve = train_ppo(dream, decisions=20 * 512, lanes=32, horizon=8, config=config)
         obs = torch.as_tensor(DreamVecEnv(dream, 64).reset())
-        values[expected] = float(algorithm.policy.predict_values(obs).mean())
+        values[expected] = algorithm.policy.predict_values(obs).mean().item()
         assert (curve[-1].episode_length == 8) is expected
     assert values[True] == pytest.approx(values[False] / 2, rel=0.4)  # ... a step that ends it pays here, not there
 
