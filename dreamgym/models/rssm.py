@@ -231,9 +231,7 @@ class Rssm(WorldModel[State], nn.Module):
             else masked_mean_from(free, nats, mask)
         )
 
-    def _draw(
-        self, belief: Tensor, noise: Tensor, temperature: PerLane = 1.0, unimix: float | None = None
-    ) -> Tensor:
+    def _draw(self, belief: Tensor, noise: Tensor, temperature: PerLane = 1.0, unimix: float | None = None) -> Tensor:
         """Return the latent `[B, Z]` that noise `[B, G]` draws from what a network gave."""
         if self.categorical:
             unimix = self.config.unimix if unimix is None else unimix

@@ -41,8 +41,8 @@ def make(render_mode: str | None = None, size: str = "wide") -> gym.Env:
     """Return TakeCover as its dreams show it; `gym.make("DoomTakeCover-v0")` adds the limit of 525 decisions.
 
     A step is one decision: the button is held for 4 tics (fewer where the episode ends), and each tic survived pays 1.
-    Observations are the middle of the screen by area, uint8 `[32, 128, 3]`, or `[64, 64, 3]` for the 2018 model. Actions
-    are 0 stay, 1 right, 2 left. Death is `terminated`, and the last picture is that before it: the game shows none.
+    Observations are the middle of the screen by area, uint8 `[32, 128, 3]`, or `[64, 64, 3]` for the 2018 model.
+    Actions are 0 stay, 1 right, 2 left. Death is `terminated`, and its picture is that before it: the game shows none.
 
     Nothing but that picture, the size and the limit differs from `gym.make("VizdoomTakeCover-v1", frame_skip=4)`.
 

@@ -146,10 +146,11 @@ def test_right_is_right(env):
             obs = env.step(action)[0]
         return obs.mean(2).astype(float)
 
+    def shift(a, b):
+        return min(range(-30, 31), key=lambda s: np.abs(np.roll(a, s, 1) - b)[8:16, 32:96].mean())
+
     stays = walked(0)
-    shift = {a: min(range(-30, 31), key=lambda s, x=walked(a): np.abs(np.roll(stays, s, 1) - x)[8:16, 32:96].mean())
-             for a in (1, 2)}  # fmt: skip
-    assert shift[1] < 0 < shift[2]  # what is ahead moves to the other side
+    assert shift(stays, walked(1)) < 0 < shift(stays, walked(2))  # what is ahead moves to the other side
 
 
 def test_a_step_needs_an_episode_and_an_action(env):
