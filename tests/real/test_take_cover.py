@@ -10,10 +10,15 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 
 import dreamgym  # noqa: F401  registers the env
+from dreamgym.core.model import SequenceBatch
 from dreamgym.data.collect import collect
 from dreamgym.errors import InvalidAction, InvalidArgument, MissingExtra, StepBeforeReset
+from dreamgym.models.rssm import Rssm
+from dreamgym.models.rssm_sizes import take_cover
+from dreamgym.models.vae_mdn_rnn import VaeMdnRnn, doom
 from dreamgym.real import take_cover_drivers
 from dreamgym.real.take_cover import DRIVERS, MIXTURE, ROWS, SIZES, make, open_game, shrink
 
@@ -93,6 +98,19 @@ def test_idle_ends_up_standing_and_holds_last_as_long_as_they_may():
     changes = [np.diff(np.flatnonzero(np.diff(drive("random", seed)))) for seed in range(20)]
     assert min(map(np.min, changes)) == 1
     assert np.mean(np.concatenate(changes)) < np.mean(np.diff(np.flatnonzero(np.diff(drive("segments", 0, 2000)))))
+
+
+def test_both_families_see_it_and_a_dream_fits_into_12_mib():
+    for size, model, config in (("wide", Rssm, take_cover()), ("square", VaeMdnRnn, doom())):
+        space = gym.spaces.Box(0, 255, (*SIZES[size], 3), np.uint8)
+        made = model(config, space, gym.spaces.Discrete(3))
+        batch = SequenceBatch(
+            obs=torch.rand(2, 3, 3, *SIZES[size]), action=torch.eye(3)[torch.tensor([[0, 1], [2, 0]])],
+            reward=torch.full((2, 2), 4.0), terminated=torch.tensor([[0.0, 1.0], [0.0, 0.0]]),
+            mask=torch.ones(2, 2), is_first=torch.ones(2, dtype=torch.bool),
+        )  # fmt: skip
+        assert torch.isfinite(made.loss(batch, next(iter(made.stages)))[0])
+        assert 2 * sum(x.numel() for x in made.parameters()) < 12 * 2**20  # float16
 
 
 @pytest.fixture(scope="module")
