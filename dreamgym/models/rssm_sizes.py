@@ -68,8 +68,8 @@ class Config:
     """A pixel's error weighs 1 plus this times the brightest of its colours, in [0, 1]: for small things in the dark,
     which are otherwise left out."""
     odd_weight: float = 0.0
-    """And this times how far the pixel's colours lie from their means over the batch, at most: for things seldom there,
-    bright or dark, which a picture that stays what it always was would leave out."""
+    """And this times how far the pixel's brightness is from its mean over the batch: for things seldom there, bright or
+    dark, which a picture that stays what it always was would leave out."""
     last_picture: bool = True
     """Whether the observation of a terminated step is learned; False where the env shows none that means anything."""
     reward_weight: float = 1.0
@@ -208,7 +208,7 @@ def take_cover() -> Config:
         reward_scale=0.25,
         ending="memory",
         continue_weight=15.0,
-        odd_weight=20.0,
+        odd_weight=30.0,
         last_picture=False,
         dynamics_free_nats=0.0,
         dream_unimix=0.0,

@@ -104,7 +104,7 @@ class Decoder(nn.Module):
 
     Args:
         bright_weight: the weight of a pixel's error is 1 plus this times the brightest of its colours, in [0, 1],
-        odd_weight: plus this times the largest distance of a colour from its mean over the batch.
+        odd_weight: plus this times how far its brightness, the mean of its colours, is from its mean over the batch.
     """
 
     def __init__(
@@ -161,9 +161,12 @@ class Decoder(nn.Module):
 
     def _weights(self, pictures: Tensor) -> Tensor:
         """Return `[B, 1, h, w]`, how much each pixel's error counts."""
-        weights = 1 + self.bright_weight * pictures.amax(1, keepdim=True)
+        weights: Any = 1
+        if self.bright_weight:
+            weights = weights + self.bright_weight * pictures.amax(1, keepdim=True)
         if self.odd_weight:
-            weights = weights + self.odd_weight * (pictures - pictures.mean(0)).abs().amax(1, keepdim=True)
+            grey = pictures.mean(1, keepdim=True)
+            weights = weights + self.odd_weight * (grey - grey.mean(0)).abs()
         return weights
 
     def _draw(self, features: Tensor) -> dict[str, Tensor]:

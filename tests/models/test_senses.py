@@ -102,7 +102,8 @@ def test_odd_pixels_weigh_more_if_that_is_asked_for(name):
         a, b = (value.detach().double().numpy() for value in (drawn[key], x))
         weight = 1.0
         if a.ndim == 4:
-            weight = 1 + 2 * b.max(1, keepdims=True) + 20 * np.abs(b - b.mean(0)).max(1, keepdims=True)  # [B, 1, H, W]
+            grey = b.mean(1, keepdims=True)  # [B, 1, H, W]
+            weight = 1 + 2 * b.max(1, keepdims=True) + 20 * np.abs(grey - grey.mean(0))
         expected += (weight * (a - b) ** 2).reshape(4, -1).sum(1)
     assert decoder.error(features, obs).detach().numpy() == pytest.approx(expected, rel=1e-4)
 
