@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from stable_baselines3 import PPO
@@ -15,6 +15,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.utils import safe_mean
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
+from dreamgym.bridges.expected_endings import ExpectedEndings
 from dreamgym.bridges.sb3 import DreamVecEnv
 from dreamgym.core.perceptron import ACTIVATIONS
 from dreamgym.core.threads import use_threads
@@ -56,6 +57,9 @@ class PPOConfig:
     """Exploration never falls below it: a policy that stops exploring settles on the model's errors."""
     reward_scale: float = 0.1
     """Brings the reward of a decision near 1."""
+    expected_endings: bool = False
+    """No dream is ended by chance; what a step earns, and all that follows, counts as much as it is likely to be lived
+    to see. Without that luck it is sooner told which action is dangerous."""
 
 
 @dataclass(frozen=True)
@@ -111,9 +115,9 @@ def train_ppo(
             of another training.
     """
     config = config or PPOConfig()
-    envs = DreamVecEnv(
+    envs: VecEnv = DreamVecEnv(
         dream, lanes, reward_scale=config.reward_scale, max_episode_steps=horizon, starts=starts, wrap=wrap,
-        device=device,
+        device=device, termination="never" if config.expected_endings else "draw",
     )  # fmt: skip
     if keep is None:
         return learn_ppo(
@@ -145,12 +149,17 @@ def learn_ppo(
 ) -> tuple[PPO, list[Progress]]:
     """Return a PPO trained in any `VecEnv`, with the options of `train_ppo`: the same agent in dream and reality.
 
-    The rewards of `envs` must come multiplied by the config's `reward_scale`. Without `reset` an `algorithm` counts its
-    decisions on, and draws other luck than it began with.
+    The rewards of `envs` must come multiplied by the config's `reward_scale`. For `expected_endings` it has to be a
+    `DreamVecEnv` that never terminates. Without `reset` an `algorithm` counts its decisions on, and draws other luck
+    than it began with.
     """
     config = config or PPOConfig()
     if decisions < 1:
         raise InvalidArgument(f"decisions is {decisions}; expected at least 1.")
+    if config.expected_endings and not (
+        isinstance(envs.unwrapped, DreamVecEnv) and envs.unwrapped.envs.simulator.termination == "never"
+    ):
+        raise InvalidArgument('expected_endings needs a DreamVecEnv with termination="never"; train_ppo makes one.')
     lanes = envs.num_envs
     rollout = lanes * config.rollout
     minibatch = min(config.minibatch, rollout)
@@ -171,6 +180,7 @@ def learn_ppo(
                     "activation_fn": ACTIVATIONS[config.activation],
                     "log_std_init": config.log_std_init,
                 },
+                rollout_buffer_class=ExpectedEndings if config.expected_endings else None,
                 stats_window_size=lanes, seed=seed, device=device,
             )  # fmt: skip
         else:
@@ -238,6 +248,8 @@ class _Watch(BaseCallback):
 
     def _on_step(self) -> bool:
         self._rewards.append(float(self.locals["rewards"].mean()))
+        if isinstance(self.model.rollout_buffer, ExpectedEndings):
+            self.model.rollout_buffer.note(cast(Any, self.training_env.unwrapped).termination)
         return self._proceed
 
     def _on_training_end(self) -> None:

@@ -34,8 +34,8 @@ def collect(
     Interrupted at any moment it keeps the finished episodes, and the same command records those that are missing.
 
     Args:
-        env: a Gymnasium id, or module:function of a function that makes an env; Dodge-v0 and CarRacing64-v0, which is
-            CarRacing-v3 as its dreams show it, have drivers of their own.
+        env: a Gymnasium id, or module:function of a function that makes an env; Dodge-v0, DoomTakeCover-v0 and
+            CarRacing64-v0, which is CarRacing-v3 as its dreams show it, have drivers of their own.
         out: folder of the dataset; a new one, or one to add to (with another seed).
         episodes: how many episodes to record.
         steps: or as many episodes as it takes for this many steps.

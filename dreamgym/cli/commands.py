@@ -54,7 +54,8 @@ def eval_(
 
     Args:
         dream: id of a registered dream (see `dreamgym list`), or a folder that `dreamgym train` wrote.
-        policy: shipped, random, constant:0,0,0 (an action's numbers), or a policy's file.
+        policy: shipped, random, constant:0,0,0 (an action's numbers), cycle:1x25,2x25 (choices, how often each), or a
+            policy's file.
         side: where to play.
         episodes: how many episodes on each side.
         seed: episode i is seeded with this plus i.
