@@ -153,19 +153,20 @@ def draw(found: dict[Group, dict[str, list[Row]]], path: Path) -> None:
     """Draw each table: dream and real score over the temperature, bars for standard errors, a dot a training seed."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4.4 * len(found), 3.8), dpi=130, layout="constrained")
+    columns = sorted({dreams for table in found.values() for dreams in table}, key=_order)
+    figure = Figure(figsize=(4.4 * len(found), 3.8), dpi=110, layout="constrained")
     for axes, ((world, starts, horizon), table) in zip(
-        figure.subplots(1, len(found), sharey=True, squeeze=False)[0], found.items(), strict=True
+        figure.subplots(1, len(found), sharex=True, sharey=True, squeeze=False)[0], found.items(), strict=True
     ):
         for (side, color), shift in zip(SIDES.items(), (-0.08, 0.08), strict=True):
             means: list[Mean] = [mean(rows, side) for rows in table.values()]
-            places = [place + shift for place in range(len(means))]
+            places = [columns.index(dreams) + shift for dreams in table]
             label = {"own": "in the dream, at its temperature", "real": "in the real env"}[side]
             axes.errorbar(places, [m.value for m in means], [m.error for m in means], color=color, marker="s",
                           markersize=5, linestyle="none", capsize=3, label=label)  # fmt: skip
             for place, m in zip(places, means, strict=True):
                 axes.plot([place] * len(m.each), m.each, "o", color=color, markersize=3, alpha=0.45)
-        axes.set_xticks(range(len(table)), list(table))
+        axes.set_xticks(range(len(columns)), columns)
         axes.set_title(f"{world}\n{horizon} decisions from {starts} situations", loc="left", fontsize=9)
         axes.set_xlabel("temperature of the dreams that it learned in")
         axes.grid(axis="y", color="#e5e5e5", linewidth=0.8)
@@ -187,7 +188,8 @@ def main(options: Options) -> None:
     print_tables(found)
     if options.idle:
         print_idle(options)
-    draw(found, options.out / "temperature.png")
+    curves = {group: table for group, table in found.items() if len(table) > 1}
+    draw(curves or found, options.out / "temperature.png")
 
 
 if __name__ == "__main__":
