@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from stable_baselines3 import PPO
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecMonitor
 from target import target
 
+from dreamgym.bridges import sb3_ppo
 from dreamgym.bridges.expected_endings import ExpectedEndings
 from dreamgym.bridges.sb3 import DreamVecEnv
 from dreamgym.bridges.sb3_ppo import PPOConfig, Progress, learn_ppo, train_ppo
@@ -68,6 +70,30 @@ def test_train_ppo_goes_on_with_an_earlier_algorithm_in_another_dream() -> None:
 def test_progress_can_end_the_training() -> None:
     _, curve = train_ppo(target(), decisions=10 * 512, lanes=32, horizon=8, config=TINY, progress=lambda *_: False)
     assert len(curve) == 1
+
+
+def test_an_interrupted_training_goes_on_where_it_was_with_other_luck(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(sb3_ppo, "KEEP_SECONDS", 0.0)
+    options = {"decisions": 8 * 512, "lanes": 32, "horizon": 8, "config": TINY, "keep": tmp_path / "policy.ppo.zip"}
+
+    def interrupt(_, row: Progress) -> None:
+        if row.decisions == 5 * 512:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_ppo(target(), **options, progress=interrupt)
+    with pytest.raises(InvalidArgument, match=r"policy.ppo.zip was left by a training with seed 0; give these to go"):
+        train_ppo(target(), **options, seed=1)
+    kept, before = PPO.load(options["keep"]), train_ppo(target(), **{**options, "decisions": 1})
+    assert before[0].num_timesteps == 5 * 512  # nothing was left to be done
+    algorithm, curve = train_ppo(target(), **options)
+    assert [row.decisions for row in curve] == [512 * (i + 1) for i in range(8)]
+    assert algorithm.num_timesteps == 8 * 512
+    assert torch.equal(before[0].policy.action_net.weight, kept.policy.action_net.weight)
+    assert not torch.equal(algorithm.policy.action_net.weight, kept.policy.action_net.weight)
+    whole = [row.reward for row in train_ppo(target(), **{**options, "keep": None})[1]]
+    assert [row.reward for row in curve[:5]] == whole[:5]
+    assert curve[5].reward not in whole
 
 
 def test_rewards_in_the_curve_are_in_env_units_and_wrappers_count() -> None:
