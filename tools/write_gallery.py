@@ -22,7 +22,7 @@ Every dream that ships, with what its card and its report say. In the loops the 
 episode; from there on the shipped policy drives each side by what it sees of it, so the dream makes up its own road.
 `python tools/record_gallery.py` records them, `python tools/write_gallery.py` writes this page.
 
-Scores are of fresh real episodes on which no choice was made; "a report" is [what `dreamgym report` measures](reports.md).
+Scores are means and spreads of fresh episodes on which no choice was made. Trust is measured by [a report](reports.md).
 """
 
 
@@ -44,9 +44,9 @@ def overview(rows: list[dict[str, Any]]) -> str:
     lines = []
     for row in rows:
         mean = [f"{row['scores'][side]['mean']:.0f} ± {row['scores'][side]['std']:.0f}" for side in ("dream", "real")]
-        name = f"[`{row['id']}` {row['variant']}](#{anchor(row)})"
-        lines.append([name, row["family"], f"{row['bytes'] / 1e6:.1f}", *mean])
-    return table(("dream", "family", "MB", "in the dream", "in the real env"), lines)
+        name = f"[{row['id']}, {row['variant']}](#{anchor(row)})"
+        lines.append([name, *mean, f"{row['bytes'] / 1e6:.1f}"])
+    return table(("dream and variant", "score in it", "real score", "MB"), lines)
 
 
 def anchor(row: Mapping[str, Any]) -> str:
