@@ -45,7 +45,7 @@ ARROWS = [  # what passes, where that is written and how aligned, the points of 
 
 def main() -> None:
     """Write the drawing."""
-    shapes = [text(10, 34, "what is real", INK, "start", 16), text(460, 34, "what is dreamed", INK, "start", 16)]
+    shapes = [text(10, 34, "what is real", INK, "start", 16), text(448, 34, "what is dreamed", INK, "start", 16)]
     shapes += [swatch(108, 22, REAL), swatch(592, 22, DREAM)]
     for said, (x, y), anchor, points in ARROWS:
         shapes += [arrow(points), text(x, y, said, FAINT, anchor)]
