@@ -43,8 +43,8 @@ ARROWS = [  # what passes, where that is written and how aligned, the points of 
 ]
 
 
-def main() -> None:
-    """Write the drawing."""
+def drawing() -> str:
+    """Return the drawing as SVG."""
     shapes = [text(10, 34, "what is real", INK, "start", 16), text(448, 34, "what is dreamed", INK, "start", 16)]
     shapes += [swatch(108, 22, REAL), swatch(592, 22, DREAM)]
     for said, (x, y), anchor, points in ARROWS:
@@ -53,14 +53,12 @@ def main() -> None:
         x = left + BOX[0] / 2
         shapes.append(f'<rect x="{left}" y="{top}" width="{BOX[0]}" height="{BOX[1]}" rx="8" fill="{fill}"/>')
         shapes += [text(x, top + 27, title, INK, size=16, weight=600), text(x, top + 47, below, FAINT)]
-    OUT.write_text(
+    return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
         'font-family="system-ui, sans-serif"><defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" '
         f'markerWidth="7" markerHeight="7" orient="auto"><path d="M0 0L8 4L0 8z" fill="{FAINT}"/></marker></defs>'
-        f'<rect width="{WIDTH}" height="{HEIGHT}" rx="10" fill="{GROUND}"/>\n' + "\n".join(shapes) + "\n</svg>\n",
-        encoding="utf-8",
+        f'<rect width="{WIDTH}" height="{HEIGHT}" rx="10" fill="{GROUND}"/>\n' + "\n".join(shapes) + "\n</svg>\n"
     )
-    print(OUT)
 
 
 def text(x: float, y: float, said: str, fill: str, anchor: str = "middle", size: int = 14, weight: int = 400) -> str:
@@ -81,4 +79,5 @@ def swatch(x: float, y: float, fill: str) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    OUT.write_text(drawing(), encoding="utf-8")
+    print(OUT)
