@@ -22,10 +22,10 @@ FEWER = {  # subcommand -> options that make it short
     "eval": "--episodes 2",
     "play": "--headless --steps 5",
     "watch": "--steps 3 --video grid.mp4",
-    "plan": "--episodes 1 --num-candidates 4",
+    "plan": "--episodes 1 --num-candidates 40 --horizon 3",
     "dreamer": "--steps 60 --prefill 40 --eval-episodes 1 --train-ratio 32",
     "publish": "--episodes 2",
-    "report": "--episodes 2 --record 6 --windows 4 --draws 3 --horizon 5",
+    "report": "--episodes 2 --record 6 --windows 4 --draws 2 --horizon 5",
 }
 STAGES = {  # option of `train` -> steps of its family's stages
     "mlp_ensemble": "--ensemble.steps 2 --starts 50",

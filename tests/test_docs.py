@@ -20,7 +20,10 @@ FIRST = {  # page -> commands that make what its blocks begin with
         "dreamgym train --data data/logs --model mlp_ensemble --out runs/my_dream",
     ],
 }
-SMALLER = {"planning.md": {"sac.learn(1000": "sac.learn(220", "gradient_steps=16": "gradient_steps=1"}}
+SMALLER = {
+    "offline.md": {"gradient_steps=4": "gradient_steps=1"},
+    "planning.md": {"sac.learn(1000": "sac.learn(220", "gradient_steps=16": "gradient_steps=1"},
+}
 DOCS_EXTRA = pytest.mark.skipif(importlib.util.find_spec("zensical") is None, reason='needs "dreamgym[docs]"')
 
 
