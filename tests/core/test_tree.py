@@ -128,7 +128,7 @@ def test_a_state_lies_where_its_first_leaf_lies():
 def test_what_was_stored_is_stored_alike_again():
     nearly = torch.tensor([-10.001, 0.3]), torch.tensor([-10.001, 2.0])  # float16 rounds the latter to what 8 bits hold
     for leaf in nearly:
-        stored = compact(leaf)
-        again = compact(widen(stored))
+        stored = tree.compact(leaf)
+        again = tree.compact(tree.widen(stored))
         assert again.dtype == stored.dtype
-        assert torch.equal(widen(again), widen(stored))
+        assert torch.equal(tree.widen(again), tree.widen(stored))
