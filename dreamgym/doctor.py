@@ -21,6 +21,7 @@ REQUIRED = ("gymnasium", "numpy", "safetensors", "stable-baselines3", "tomli-w",
 EXTRAS = {  # extra -> what it installs, by import name
     "box2d": ("Box2D",),
     "docs": ("zensical", "mkdocstrings"),
+    "doom": ("vizdoom",),
     "es": ("cma",),
     "evotorch": ("evotorch",),
     "minari": ("minari", "h5py"),

@@ -183,7 +183,7 @@ def dream(
         chosen = out.gather(0, member.expand(1, out.shape[1], lanes))[0]  # [..., L]
     else:
         chosen = _ask(folded.members, activation, read, _sort(member[None].numpy(), folded), 0)
-    after = _moved(folded, now, chosen, noise[:, :width].t(), _spread(temperature))
+    after = _moved(folded, now, chosen, noise[:, :width].t().contiguous(), _spread(temperature))
     disagreement = None
     if report:
         means = out[:, :width]

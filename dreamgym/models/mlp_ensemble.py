@@ -70,7 +70,8 @@ class MlpEnsemble(WorldModel[State], nn.Module):
         InvalidArgument: if the config names something that does not exist.
 
     Source: Chua et al. 2018 (PETS). Unlike there, rewards and endings are learned unless they are known; bootstraps are
-    Poisson weights (Oza & Russell 2001); elites are Janner et al. 2019's (MBPO). The disagreement is Pathak et al.
+    Poisson weights (Oza & Russell 2001); the likelihood is weighed as by Seitzer et al. 2022; elites are Janner et al.
+    2019's (MBPO). The disagreement is Pathak et al.
     2019's, as a root; MOPO is Yu et al. 2020, MOReL Kidambi et al. 2020.
     """
 
@@ -306,11 +307,12 @@ class MlpEnsemble(WorldModel[State], nn.Module):
     def loss(self, batch: SequenceBatch, stage: str) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss, a mean over the members, and its terms.
 
-        They are `likelihood`, or `error` without variances: mean over the predicted numbers of e^2 / variance +
-        log-variance, or of e^2; `termination`, the cross-entropy; `bounds` and `decay`.
+        They are `likelihood`, or `error` without variances: mean over the predicted numbers of variance^beta_nll times
+        (e^2 / variance + log-variance), or of e^2; `termination`, the cross-entropy; `bounds` and `decay`. What weighs
+        the likelihood has no gradient.
         """
         now, mask = self._read(batch), batch.mask.flatten()
-        weighed = self._bootstrap(batch) * self._errors(batch)  # [N, R]
+        weighed = self._bootstrap(batch) * self._errors(batch, self.config.beta_nll)  # [N, R]
         name = "likelihood" if self.config.probabilistic else "error"
         terms = {name: masked_mean(weighed, mask.expand_as(weighed))}
         if self.termination_fn is None:
@@ -332,7 +334,7 @@ class MlpEnsemble(WorldModel[State], nn.Module):
         move, *_ = self._scale()
         return torch.cat([batch.obs[:, :-1], batch.action * move[1] - move[0]], 2).flatten(0, 1)
 
-    def _errors(self, batch: SequenceBatch) -> Tensor:
+    def _errors(self, batch: SequenceBatch, beta: float = 0.0) -> Tensor:
         """Return `[N, R]` each member's squared error of each transition, or what its likelihood makes of that."""
         _, shift, gain, mean, std, *_ = self._scale()
         obs = batch.obs
@@ -344,7 +346,7 @@ class MlpEnsemble(WorldModel[State], nn.Module):
         error = (out[..., : self._targets] - target).square()
         if self.config.probabilistic:
             log_variance = self._log_variance(out)
-            error = error * (-log_variance).exp() + log_variance
+            error = (error * (-log_variance).exp() + log_variance) * (beta * log_variance.detach()).exp()
         return error.mean(-1)
 
     def _bootstrap(self, batch: SequenceBatch) -> Tensor:

@@ -14,7 +14,7 @@ FEATURES = ("standardised", "raw")
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """What an `MlpEnsemble` is; the defaults are PETS'."""
+    """What an `MlpEnsemble` is; the defaults are PETS', but for `beta_nll`."""
 
     num_members: int = 5
     """N, perceptrons; with a single one no step tells a disagreement."""
@@ -28,6 +28,10 @@ class Config:
     """`"tanh"`, `"relu"`, `"elu"` or `"silu"`."""
     probabilistic: bool = True
     """Whether members predict variances too; without them the loss is the squared error, and a member never varies."""
+    beta_nll: float = 0.5
+    """Power of the variance that weighs the likelihood's terms in training, from 0, the likelihood itself, to 1, a
+    squared error. At 0 a number that is hard to learn, as a reward, gets a large variance and is learned no more
+    (Seitzer et al. 2022)."""
     propagation: str = "ts1"
     """Which member dreams: `"ts1"` draws one for every step, `"tsinf"` keeps one until something real is observed."""
     bootstrap: bool = True
@@ -50,12 +54,12 @@ class Config:
 
 def pets() -> Config:
     """Return five members that all dream; Source: Chua et al. 2018, appendix A.1, but for the decay of each layer."""
-    return Config()
+    return Config(beta_nll=0.0)
 
 
 def mbpo() -> Config:
     """Return seven members of four layers, of which the best five dream; Source: Janner et al. 2019, appendix C."""
-    return Config(num_members=7, num_elites=5, layers=4)
+    return Config(num_members=7, num_elites=5, layers=4, beta_nll=0.0)
 
 
 def regression() -> Config:
@@ -78,6 +82,8 @@ def check(config: Config) -> None:
             raise InvalidArgument(
                 f"{name} is {getattr(config, name)!r}; expected one of {', '.join(map(repr, options))}."
             )
+    if not 0 <= config.beta_nll <= 1:
+        raise InvalidArgument(f"beta_nll is {config.beta_nll}; expected a number in [0, 1].")
     if config.num_members < 1:
         raise InvalidArgument(f"num_members is {config.num_members}; expected at least 1.")
     if config.num_elites is not None and not 1 <= config.num_elites <= config.num_members:

@@ -58,12 +58,13 @@ svg * { stroke-linejoin: round; stroke-linecap: butt; }
 svg text { font-family: system-ui, "Segoe UI", "DejaVu Sans", sans-serif; }
 .strip img { image-rendering: pixelated; }
 table { border-collapse: collapse; margin: 1rem 0; font-size: .85rem; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; vertical-align: top; padding: .25rem .9rem .25rem 0; border-bottom: 1px solid var(--grid); }
+th, td { text-align: left; vertical-align: top; overflow-wrap: break-word; padding: .25rem .9rem .25rem 0;
+  border-bottom: 1px solid var(--grid); }
 th { color: var(--faint); font-weight: 600; }
 @media (max-width: 40rem) {
-  table.dense { font-size: .68rem; width: 100%; table-layout: fixed; }
-  .dense th, .dense td { padding: .2rem .2rem .2rem 0; }
-  .dense td:first-child { hyphens: auto; }
+  table.dense { font-size: .6rem; width: 100%; table-layout: fixed; }
+  .dense th:first-child { width: 20%; }
+  .dense th, .dense td { padding: .2rem .1rem .2rem 0; font-weight: normal; letter-spacing: -.03em; }
   .cards, .cards tbody, .cards tr, .cards td { display: block; } .cards thead { display: none; }
   .cards tr { border-bottom: 1px solid var(--grid); padding: .4rem 0; }
   .cards td { border: 0; padding: .05rem 0; display: grid; grid-template-columns: 8.5rem 1fr; gap: .5rem; }

@@ -110,8 +110,9 @@ def test_the_variants_of_the_papers_keep_the_contract(preset, space):
     check_world_model(MlpEnsemble(kept, space, LEVER).eval())
 
 
-def test_the_loss_is_the_likelihood_between_soft_bounds_a_cross_entropy_and_what_holds_the_bounds_together():
-    model, batch = make(), recorded()
+@pytest.mark.parametrize("beta", [0.0, 0.5])
+def test_the_loss_is_the_likelihood_between_soft_bounds_a_cross_entropy_and_what_holds_the_bounds_together(beta):
+    model, batch = make(replace(SMALL, beta_nll=beta)), recorded()
     with torch.no_grad():
         model.highest.copy_(torch.tensor([0.3, 0.5, 0.1, 0.7]))
         model.lowest.copy_(torch.tensor([-3.0, -0.1, -10.0, -0.2]))
@@ -121,7 +122,7 @@ def test_the_loss_is_the_likelihood_between_soft_bounds_a_cross_entropy_and_what
     highest, lowest = (p.detach().double().numpy() for p in (model.highest, model.lowest))
     bounded = highest - softplus(highest - out[..., 4:])
     bounded = lowest + softplus(bounded - lowest)
-    nll = ((out[..., :4] - target) ** 2 * np.exp(-bounded) + bounded).mean(-1)  # [N, R]
+    nll = (((out[..., :4] - target) ** 2 * np.exp(-bounded) + bounded) * np.exp(beta * bounded)).mean(-1)  # [N, R]
     real = batch.mask[:, 0].numpy() > 0
     assert terms["likelihood"].item() == pytest.approx(nll[:, real].mean(), rel=1e-4)
     assert terms["bounds"].item() == pytest.approx(0.01 * (highest - lowest).sum())
@@ -262,14 +263,18 @@ def test_members_learn_from_different_bootstraps_and_are_judged_on_everything():
         model.loss(batch, "ensemble")[0].backward()
         total[training] = model.net.biases[-1].grad.clone()
     x, target = standardised(recorded())
-    error = 2 * (answers(model, x)[..., :4] - target)
+    error = answers(model, x)[..., :4] - target
     rows = torch.cat([batch.obs[:, 0], batch.action[:, 0], batch.obs[:, 1], batch.reward], 1)
     weight = poisson_weights(rows, 4).numpy()
     out = answers(model, x)[..., 4:]
-    variance = np.exp(-10 + softplus(0.5 - softplus(0.5 - out) + 10))
+    below = 0.5 - softplus(0.5 - out)
+    variance = np.exp(-10 + softplus(below + 10))
+    slope = 1 / (1 + np.exp(out - 0.5)) / (1 + np.exp(-below - 10))  # of the log-variance
     for training, w in ((True, weight), (False, np.ones((4, 64)))):
-        expected = (w[..., None] * error / variance / 4).sum(1) / 256
-        assert total[training][:, 0, :4].numpy() == pytest.approx(expected, rel=1e-3, abs=1e-6)
+        each = w[..., None] * variance**0.5 / 4 / 256  # its power weighs, and is not itself learned from
+        of_mean, of_variance = 2 * error / variance, (1 - error**2 / variance) * slope
+        expected = np.concatenate([(each * of_mean).sum(1), (each * of_variance).sum(1)], 1)
+        assert total[training][:, 0].numpy() == pytest.approx(expected, rel=1e-3, abs=1e-6)
     assert len({tuple(row) for row in weight}) == 4
 
 
@@ -383,6 +388,7 @@ def test_an_ensemble_of_one_tells_no_disagreement():
         ({"propagation": "ts2"}, r"propagation is 'ts2'; expected one of 'ts1', 'tsinf'\."),
         ({"features": "all"}, r"features is 'all'; expected one of 'standardised', 'raw'\."),
         ({"activation": "gelu"}, r"activation is 'gelu'; expected one of tanh, relu, elu, silu\."),
+        ({"beta_nll": -0.1}, r"beta_nll is -0\.1; expected a number in \[0, 1\]\."),
         ({"num_members": 0}, r"num_members is 0; expected at least 1\."),
         ({"num_elites": 5}, r"num_elites is 5; expected 1 to num_members, which is 4\."),
         ({"num_elites": 0}, r"num_elites is 0; expected 1 to num_members, which is 4\."),
