@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import subprocess
@@ -24,7 +23,6 @@ SMALLER = {
     "offline.md": {"gradient_steps=4": "gradient_steps=1"},
     "planning.md": {"sac.learn(1000": "sac.learn(220", "gradient_steps=16": "gradient_steps=1"},
 }
-DOCS_EXTRA = pytest.mark.skipif(importlib.util.find_spec("zensical") is None, reason='needs "dreamgym[docs]"')
 
 
 def to_run(page: Path) -> list[Block]:
@@ -69,6 +67,13 @@ def test_every_block_is_run_or_says_why_not(page: Path):
 def test_no_code_hides_in_an_indented_block(page: Path):
     outside = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
     assert not re.search(r"\n\n    \S", outside)
+
+
+def test_every_page_is_in_the_navigation():
+    told = re.findall(r'"([\w/]+\.md)"', (ROOT / "zensical.toml").read_text())
+    reports = (ROOT / "docs" / "reports").glob("*.md")  # the gallery leads to these
+    there = set((ROOT / "docs").rglob("*.md")) - set(reports)
+    assert sorted(told) == sorted(path.relative_to(ROOT / "docs").as_posix() for path in there)
 
 
 def test_a_shell_line_that_cannot_be_run_is_refused():
