@@ -76,6 +76,11 @@ def test_every_page_is_in_the_navigation():
     assert sorted(told) == sorted(path.relative_to(ROOT / "docs").as_posix() for path in there)
 
 
+def test_the_changelog_names_pages_instead_of_linking_them():
+    links = re.findall(r"\]\(([^)]+)\)", (ROOT / "CHANGELOG.md").read_text())
+    assert [link for link in links if "://" not in link] == []  # the site shows it from another folder
+
+
 def test_a_shell_line_that_cannot_be_run_is_refused():
     with pytest.raises(ValueError, match="nvidia-smi"):
         command("nvidia-smi")
