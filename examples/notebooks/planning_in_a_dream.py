@@ -16,7 +16,7 @@
 # # Planning in a dream
 #
 # A pole on a cart, one thousand steps of random play, and no policy at all: an ensemble of small networks learns what
-# a push does, and at every step a planner tries hundreds of futures in it and does the first action of the best.
+# a push does, and at every step a planner tries dozens of futures in it and does the first action of the best.
 #
 # - **You need** `pip install "dreamgym[notebooks]"`, one processor core, no GPU.
 # - **It takes** about three minutes on a free core.

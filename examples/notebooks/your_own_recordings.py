@@ -32,7 +32,6 @@ SCORED = 10  # real episodes that say what a policy is worth
 WINDOWS = 32  # stretches of held-out episodes for the report
 
 # %%
-import os
 import tempfile
 import time
 import warnings
@@ -44,7 +43,6 @@ import numpy as np
 import torch
 
 OUT = Path(tempfile.mkdtemp(prefix="recordings-"))  # a lasting folder keeps what is made here
-os.environ["MINARI_DATASETS_PATH"] = str(OUT / "minari")
 torch.set_num_threads(1)  # small batches are slower with more
 plt.rcParams.update({"figure.figsize": (8, 3), "figure.dpi": 80, "axes.spines.top": False, "axes.spines.right": False})
 STARTED, FRESH = time.process_time(), 992_000  # FRESH: seeds on which nothing was recorded or chosen
@@ -52,9 +50,9 @@ STARTED, FRESH = time.process_time(), 992_000  # FRESH: seeds on which nothing w
 # %% [markdown]
 # ## Record
 #
-# Logs are arrays: of each episode what was seen, `T + 1` rows, and what was done and earned, `T` rows. Here a pendulum
-# is driven at random for them. Put your own in their place; if there are none yet, `dreamgym collect` records any
-# Gymnasium env.
+# Logs are arrays: of each episode what was seen, `T + 1` rows, and what was done and earned, `T` rows. Here a
+# pendulum is driven at random for them. Put your own in their place; if there are none yet, `dreamgym collect`
+# records any Gymnasium env.
 
 # %%
 env, logs = gym.make("Pendulum-v1"), []
@@ -72,9 +70,12 @@ for episode in range(EPISODES):
 # Minari is the format in which recorded experience is shared; what it makes of the arrays is a dataset with a name.
 
 # %%
+import os
+
 import minari
 from minari.data_collector import EpisodeBuffer
 
+os.environ["MINARI_DATASETS_PATH"] = str(OUT / "minari")
 last = np.arange(200) == 199  # the time limit cuts an episode off there; nothing ends it
 buffers = [EpisodeBuffer(**log, terminations=np.zeros(200, bool), truncations=last) for log in logs]
 with warnings.catch_warnings():
@@ -182,8 +183,8 @@ plt.show()
 # %% [markdown]
 # ## A policy that has never met the pendulum
 #
-# Stable-Baselines3's SAC, in 32 dreams at once. Each lasts 20 steps and begins in some recorded situation: short dreams
-# go less astray.
+# Stable-Baselines3's SAC, in 32 dreams at once. Each lasts 20 steps and begins in some recorded situation: short
+# dreams go less astray.
 
 # %%
 from stable_baselines3 import SAC
@@ -258,8 +259,8 @@ plt.show()
 print(f"trusted for {ahead['trusted']} steps")
 
 # %% [markdown]
-# **Policies, in pairs**: whoever is good in the dream should be good in reality, and by as much. Points on the line are
-# promises that were kept.
+# **Policies, in pairs**: whoever is good in the dream should be good in reality, and by as much. Points on the line
+# are promises that were kept.
 
 # %%
 _, axes = plt.subplots(figsize=(5, 4.5), layout="constrained")
@@ -286,7 +287,7 @@ print(f"{(time.process_time() - STARTED) / 60:.1f} minutes of processor time")
 # ## Exercises
 #
 # 1. Record 5 episodes instead of 50. Which line of the verdict gives way first, and does SAC's real score follow it?
-# 2. Let SAC dream for 200 steps instead of 20. Does the dream promise more than reality keeps? Then give `DreamVecEnv`
-#    `wrap=[("penalize_disagreement", {"weight": 3.0})]` and compare.
+# 2. Let SAC dream for 200 steps instead of 20. Does the dream promise more than reality keeps? Then give
+#    `DreamVecEnv` `wrap=[("penalize_disagreement", {"weight": 3.0})]` and compare.
 # 3. Take recordings of your own, or `minari download` some: vectors go into an `mlp_ensemble` as here, pictures of
 #    64x64 into `vae_mdn_rnn` or `rssm`. What does the report refuse to vouch for?
