@@ -25,9 +25,9 @@
 #   a dream that cannot branch, and with one that is too sure of itself; and the real scores of all, at the end.
 
 # %% tags=["parameters"]
-EPISODES = 800  # of random play, some thirty steps each
-V_STEPS = 1500  # steps of V's optimiser, 64 pictures each
-M_STEPS = 1500  # steps of M's optimiser, 32 stretches of 32 steps each
+EPISODES = 1000  # of random play, some thirty steps each
+V_STEPS = 3000  # steps of V's optimiser, 64 pictures each
+M_STEPS = 2000  # steps of M's optimiser, 32 stretches of 32 steps each
 GENERATIONS = 20  # of evolution
 DECISIONS = 200_000  # of PPO in a dream
 LANES = 256  # dreams at once
@@ -136,7 +136,7 @@ plt.show()
 with torch.no_grad():
     nats = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).mean(0)
     loudest = nats.argsort(descending=True)[:5]
-    codes = mean[:1].repeat(5 * 9, 1).unflatten(0, (5, 9))  # [5, 9, 32]
+    codes = mean[1:2].repeat(5 * 9, 1).unflatten(0, (5, 9))  # [5, 9, 32], of the second picture above
     for row, number in enumerate(loudest):
         codes[row, :, number] = torch.linspace(-2, 2, 9)
     pictures = model.vae.decode(codes.flatten(0, 1)).permute(0, 2, 3, 1).numpy()
