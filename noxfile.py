@@ -9,6 +9,8 @@ pip install "dreamgym[dev]" brings nox. Each session takes a few minutes.
 
 from __future__ import annotations
 
+import tempfile
+
 import nox
 
 nox.options.sessions = ["gymnasium", "libraries"]
@@ -55,5 +57,6 @@ def constraints(session: nox.Session, *free: str) -> list[str]:
 
 def test(session: nox.Session, *args: str) -> None:
     """Run pytest on one thread and without a display."""
+    short = tempfile.gettempdir()  # Ray's sockets lie there, and nox's own folder makes their paths too long
     session.run("python", "-m", "pytest", "-q", *args, *session.posargs,
-                env={"OMP_NUM_THREADS": "1", "SDL_VIDEODRIVER": "dummy"})  # fmt: skip
+                env={"OMP_NUM_THREADS": "1", "SDL_VIDEODRIVER": "dummy", "TMPDIR": short})  # fmt: skip

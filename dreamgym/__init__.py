@@ -94,6 +94,8 @@ if "Dodge-v0" not in gym.registry:  # a reloaded module would make Gymnasium war
         max_episode_steps=300,
     )
     gym.register("CarRacing64-v0", entry_point="dreamgym.real.car_racing:make", max_episode_steps=250)
+    for doom, size in (("DoomTakeCover-v0", "wide"), ("DoomTakeCover64-v0", "square")):
+        gym.register(doom, entry_point="dreamgym.real.take_cover:make", max_episode_steps=525, kwargs={"size": size})
     for maze in ("Dyna", "Blocking", "Shortcut"):
         gym.register(
             f"DynaMaze{maze.removeprefix('Dyna')}-v0",

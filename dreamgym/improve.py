@@ -122,7 +122,7 @@ def _score(number: int, folder: Path, steps: int, here: Path, config: ImproveCon
     if report.is_file():
         return Round(**json.loads(report.read_text()))
     here.mkdir(parents=True, exist_ok=True)
-    policy = here / "policy.safetensors"
+    policy, kept = here / "policy.safetensors", here / "policy.ppo.zip"
     algorithm, _ = train_ppo(
         folder,
         decisions=config.decisions,
@@ -130,6 +130,7 @@ def _score(number: int, folder: Path, steps: int, here: Path, config: ImproveCon
         wrap=config.wrap,
         seed=config.seed,
         config=config.ppo,
+        keep=kept,
     )
     export_policy(algorithm, folder, policy)
     figures = evaluate(
@@ -138,6 +139,7 @@ def _score(number: int, folder: Path, steps: int, here: Path, config: ImproveCon
     real = figures["real"]
     row = Round(number, str(folder), str(policy), figures["dream"]["mean"], real["mean"], real["std"], steps)
     report.write_text(json.dumps(asdict(row), indent=2) + "\n")
+    kept.unlink(missing_ok=True)
     return row
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 from stable_baselines3 import PPO
@@ -13,12 +15,16 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.utils import safe_mean
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
+from dreamgym.bridges.expected_endings import ExpectedEndings
 from dreamgym.bridges.sb3 import DreamVecEnv
 from dreamgym.core.perceptron import ACTIVATIONS
 from dreamgym.core.threads import use_threads
 from dreamgym.core.wrapper import WrapSpec
-from dreamgym.envs.open import Model
+from dreamgym.envs.open import Model, open_dream
 from dreamgym.errors import InvalidArgument
+
+KEEP_SECONDS = 60.0
+"""Between two checkpoints of a training."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +57,9 @@ class PPOConfig:
     """Exploration never falls below it: a policy that stops exploring settles on the model's errors."""
     reward_scale: float = 0.1
     """Brings the reward of a decision near 1."""
+    expected_endings: bool = False
+    """No dream is ended by chance; what a step earns, and all that follows, counts as much as it is likely to be lived
+    to see. Without that luck it is sooner told which action is dangerous."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +91,7 @@ def train_ppo(
     config: PPOConfig | None = None,
     algorithm: PPO | None = None,
     progress: Callable[[PPO, Progress], object] | None = None,
+    keep: Path | None = None,
 ) -> tuple[PPO, list[Progress]]:
     """Return a PPO trained inside a dream, and its learning curve.
 
@@ -97,18 +107,33 @@ def train_ppo(
         config: how PPO learns.
         algorithm: train this one further, which an earlier call returned; `config` and `seed` are then its own.
         progress: called after each update, e.g. to write a checkpoint with `export_policy`; False ends the training.
+        keep: file of a checkpoint, written every minute: interrupted, the same call goes on from it, in new dreams.
+            Who has saved what was learned removes it.
 
     Raises:
-        InvalidArgument: if the minibatches do not divide a rollout, or a count is not positive.
+        InvalidArgument: if the minibatches do not divide a rollout, a count is not positive, or the checkpoint is one
+            of another training.
     """
     config = config or PPOConfig()
-    envs = DreamVecEnv(
+    envs: VecEnv = DreamVecEnv(
         dream, lanes, reward_scale=config.reward_scale, max_episode_steps=horizon, starts=starts, wrap=wrap,
-        device=device,
+        device=device, termination="never" if config.expected_endings else "draw",
     )  # fmt: skip
-    return learn_ppo(
-        envs, decisions=decisions, seed=seed, device=device, config=config, algorithm=algorithm, progress=progress
-    )
+    if keep is None:
+        return learn_ppo(
+            envs, decisions=decisions, seed=seed, device=device, config=config, algorithm=algorithm, progress=progress
+        )
+    identity = {"lanes": lanes, "horizon": horizon, "starts": starts, "wrap": [list(part) for part in wrap],
+                "seed": seed, **asdict(config), "model": open_dream(dream, None, (), "cpu").model_sha256}  # fmt: skip
+    checkpoint = _Checkpoint(keep, identity, progress)
+    begun = checkpoint.load(device)
+    before = 0 if begun is None else begun.num_timesteps
+    if begun is None or before < decisions:
+        begun, _ = learn_ppo(
+            envs, decisions=decisions - before, seed=seed, device=device, config=config, algorithm=begun,
+            progress=checkpoint, reset=begun is None,
+        )  # fmt: skip
+    return begun, checkpoint.curve
 
 
 def learn_ppo(
@@ -120,14 +145,21 @@ def learn_ppo(
     config: PPOConfig | None = None,
     algorithm: PPO | None = None,
     progress: Callable[[PPO, Progress], object] | None = None,
+    reset: bool = True,
 ) -> tuple[PPO, list[Progress]]:
     """Return a PPO trained in any `VecEnv`, with the options of `train_ppo`: the same agent in dream and reality.
 
-    The rewards of `envs` must come multiplied by the config's `reward_scale`.
+    The rewards of `envs` must come multiplied by the config's `reward_scale`. For `expected_endings` it has to be a
+    `DreamVecEnv` that never terminates. Without `reset` an `algorithm` counts its decisions on, and draws other luck
+    than it began with.
     """
     config = config or PPOConfig()
     if decisions < 1:
         raise InvalidArgument(f"decisions is {decisions}; expected at least 1.")
+    if config.expected_endings and not (
+        isinstance(envs.unwrapped, DreamVecEnv) and envs.unwrapped.envs.simulator.termination == "never"
+    ):
+        raise InvalidArgument('expected_endings needs a DreamVecEnv with termination="never"; train_ppo makes one.')
     lanes = envs.num_envs
     rollout = lanes * config.rollout
     minibatch = min(config.minibatch, rollout)
@@ -148,13 +180,54 @@ def learn_ppo(
                     "activation_fn": ACTIVATIONS[config.activation],
                     "log_std_init": config.log_std_init,
                 },
+                rollout_buffer_class=ExpectedEndings if config.expected_endings else None,
                 stats_window_size=lanes, seed=seed, device=device,
             )  # fmt: skip
         else:
             algorithm.set_env(envs)
+            if not reset:
+                algorithm.set_random_seed(seed + algorithm.num_timesteps)
         watch = _Watch(config, progress)
-        algorithm.learn(decisions, watch)
+        algorithm.learn(decisions, watch, reset_num_timesteps=reset)
     return algorithm, watch.curve
+
+
+class _Checkpoint:
+    """Writes PPO to a file every minute of its training, and reads it again."""
+
+    def __init__(
+        self, path: Path, identity: dict[str, Any], progress: Callable[[PPO, Progress], object] | None
+    ) -> None:
+        # as SB3 keeps it, in JSON
+        self.path, self.identity, self.progress = path, json.loads(json.dumps(identity)), progress
+        self.curve: list[Progress] = []
+        self._since = time.monotonic()
+
+    def load(self, device: str) -> PPO | None:
+        """Return what was kept, if anything was."""
+        if not self.path.exists():
+            return None
+        algorithm: Any = PPO.load(self.path, device=device)
+        kept = algorithm.kept
+        other = [f"{name} {kept['identity'].get(name)!r}" for name, value in self.identity.items()
+                 if kept["identity"].get(name) != value]  # fmt: skip
+        if other:
+            raise InvalidArgument(
+                f"{self.path} was left by a training with {', '.join(other)}; give these to go on with it, or delete "
+                "the file to begin anew."
+            )
+        self.curve = [Progress(**row) for row in kept["curve"]]
+        return algorithm  # type: ignore[no-any-return]
+
+    def __call__(self, algorithm: Any, row: Progress) -> object:
+        self.curve.append(row)
+        if time.monotonic() - self._since >= KEEP_SECONDS:
+            self._since = time.monotonic()
+            algorithm.kept = {"identity": self.identity, "curve": [asdict(each) for each in self.curve]}
+            unfinished = self.path.with_suffix(".tmp.zip")
+            algorithm.save(unfinished)
+            unfinished.replace(self.path)
+        return None if self.progress is None else self.progress(algorithm, row)
 
 
 class _Watch(BaseCallback):
@@ -175,6 +248,8 @@ class _Watch(BaseCallback):
 
     def _on_step(self) -> bool:
         self._rewards.append(float(self.locals["rewards"].mean()))
+        if isinstance(self.model.rollout_buffer, ExpectedEndings):
+            self.model.rollout_buffer.note(cast(Any, self.training_env.unwrapped).termination)
         return self._proceed
 
     def _on_training_end(self) -> None:

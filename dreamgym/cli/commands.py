@@ -11,11 +11,13 @@ from typing import Annotated, Any, Literal, TypeVar
 import gymnasium as gym
 import tyro
 
+from dreamgym.cli.collect import collect
 from dreamgym.cli.output import print_json, print_table
+from dreamgym.cli.overview import print_overview
 from dreamgym.cli.play import play
 from dreamgym.cli.report import report
 from dreamgym.cli.watch import watch
-from dreamgym.errors import DreamgymError, InvalidArgument, UnknownName
+from dreamgym.errors import DreamgymError, UnknownName
 from dreamgym.registry import import_target
 
 T = TypeVar("T")
@@ -50,7 +52,8 @@ def eval_(
 
     Args:
         dream: id of a registered dream (see `dreamgym list`), or a folder that `dreamgym train` wrote.
-        policy: shipped, random, constant:0,0,0 (an action's numbers), or a policy's file.
+        policy: shipped, random, constant:0,0,0 (an action's numbers), cycle:1x25,2x25 (choices, how often each), or a
+            policy's file.
         side: where to play.
         episodes: how many episodes on each side.
         seed: episode i is seeded with this plus i.
@@ -90,87 +93,6 @@ def _score_rows(name: str, figures: dict[str, dict[str, Any]]) -> list[list[str]
         gap, each = (figures["dream"][key] - figures["real"][key] for key in ("mean", "reward_per_decision"))
         rows.append(["", "dream - real", f"{gap:+.2f}", "", "", "", f"{each:+.2f}", ""])
     return [[name, *rows[0][1:]], *rows[1:]]
-
-
-def collect(
-    env: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ENV")],
-    out: Path,
-    episodes: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None,
-    steps: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None,
-    driver: str | None = None,
-    policy: str | None = None,
-    dream: str | None = None,
-    variant: str | None = None,
-    noise: tuple[float, ...] = (0.0, 0.1, 0.3),
-    random_share: float = 0.05,
-    seed: int = 0,
-    workers: int = 1,
-    ray: bool = False,
-    max_episode_steps: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None,
-    json: bool = False,
-) -> int:
-    """Record episodes of a real environment, by scripted drivers or a policy.
-
-    Interrupted at any moment it keeps the finished episodes, and the same command records those that are missing.
-
-    Args:
-        env: a Gymnasium id, or module:function of a function that makes an env; Dodge-v0 and CarRacing64-v0, which is
-            CarRacing-v3 as its dreams show it, have drivers of their own.
-        out: folder of the dataset; a new one, or one to add to (with another seed).
-        episodes: how many episodes to record.
-        steps: or as many episodes as it takes for this many steps.
-        driver: who acts: a name such as random, or shares such as random=0.2,policy=0.8; by default the env's own
-            mixture, or the policy if one is given.
-        policy: record with a dream's policy, called "policy" among the drivers: shipped, or a policy's file.
-        dream: the dream whose features that policy sees: an id or a folder.
-        variant: which variant of that dream; by default its first.
-        noise: each episode by the policy draws one of these: the standard deviation of noise on its actions in half
-            ranges, or the share of random ones if actions are discrete.
-        random_share: share of the policy's decisions that random actions take over.
-        seed: episode i is seeded with this plus i.
-        workers: processes that record.
-        ray: let Ray place these processes, on this machine or, where RAY_ADDRESS says so, in a cluster.
-        max_episode_steps: cuts longer episodes off; needed for an env without an end.
-        json: print JSON.
-    """
-    from functools import partial
-
-    from dreamgym.data.collect import collect
-
-    drivers: dict[str, Any] = {}
-    if (policy is None) != (dream is None):
-        raise InvalidArgument(f"policy is {policy} and dream is {dream}; give both, or neither.")
-    if policy is not None and dream is not None:
-        import torch
-
-        from dreamgym.evaluation.driver import PolicyDriver
-
-        torch.set_num_threads(1)
-        drivers["policy"] = partial(PolicyDriver, dream, policy, variant, noise, random_share)
-        driver = driver or "policy"
-    found = collect(
-        env,
-        out,
-        episodes=episodes,
-        steps=steps,
-        driver=parse_shares(driver),
-        drivers=drivers,
-        seed=seed,
-        num_workers=workers,
-        max_episode_steps=max_episode_steps,
-        progress=sys.stderr.isatty(),
-        ray=ray,
-    )
-    if json:
-        print_json(found)
-        return 0
-    rows = [
-        [name, str(row["episodes"]), str(row["steps"]), f"{row['return_mean']:.1f}", f"{row['return_std']:.1f}"]
-        for name, row in [*found["drivers"].items(), ("all", found)]
-    ]
-    print_table(["driver", "episodes", "steps", "mean return", "std"], rows)
-    print(f"{out} holds the episodes. Next: dreamgym train --data {out} --out DREAM")
-    return 0
 
 
 def demo(
@@ -308,6 +230,18 @@ def doctor(json: bool = False) -> int:
     return main(json=json)
 
 
+def completion(shell: Annotated[Literal["bash", "zsh", "fish"], tyro.conf.Positional]) -> int:
+    """Print what makes a shell complete commands, options and dreams: source <(dreamgym completion bash).
+
+    Args:
+        shell: which one; fish reads it as `dreamgym completion fish | source`.
+    """
+    from dreamgym.cli.completion import script
+
+    print(script(shell, run, {name: _first_line(function) for name, function in COMMANDS.items()}), end="")
+    return 0
+
+
 def train(arguments: list[str]) -> int:
     """Train a world model on recorded experience and save it as a dream."""
     from dreamgym.cli.train import train
@@ -359,6 +293,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "bench": bench,
     "publish": publish,
     "doctor": doctor,
+    "completion": completion,
 }
 # their options are in libraries that the others do not import
 OWN_PARSER = ("train", "train-policy", "dreamer", "plan", "improve")
@@ -382,7 +317,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def run(arguments: list[str]) -> int:
     """Return the exit status of one command."""
-    if not arguments or arguments[0] in ("-h", "--help"):
+    if not arguments:
+        print_overview(_first_line(sys.modules["dreamgym"]))
+        return 0
+    if arguments[0] in ("-h", "--help"):
         print(f"usage: dreamgym COMMAND ...\n\n{_first_line(sys.modules['dreamgym'])}\n")
         print_table(None, [[name, _first_line(function)] for name, function in COMMANDS.items()])
         print("\ndreamgym COMMAND --help explains a command.")
@@ -399,23 +337,6 @@ def run(arguments: list[str]) -> int:
 def parse(options: Callable[..., T], name: str, arguments: list[str]) -> T:
     """Return what tyro makes of a command's arguments: a dataclass, or what a function returns."""
     return tyro.cli(options, prog=f"dreamgym {name}", args=arguments, config=(tyro.conf.FlagCreatePairsOff,))
-
-
-def parse_shares(text: str | None) -> str | dict[str, float] | None:
-    """Return a driver's name or the shares by name.
-
-    >>> parse_shares("random"), parse_shares("random=0.2,policy=0.8")
-    ('random', {'random': 0.2, 'policy': 0.8})
-
-    Raises:
-        InvalidArgument: if the text is neither.
-    """
-    if text is None or "=" not in text:
-        return text
-    try:
-        return {name: float(share) for name, share in (part.split("=") for part in text.split(","))}
-    except ValueError as error:
-        raise InvalidArgument(f"driver is {text!r}; expected NAME, or NAME=SHARE,NAME=SHARE.") from error
 
 
 def _first_line(documented: Any) -> str:

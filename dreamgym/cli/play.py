@@ -38,7 +38,7 @@ def play(
 
     Args:
         dream: id of a registered dream (see `dreamgym list`), or a folder that `dreamgym train` wrote.
-        policy: drives while you hold no key: shipped, random, constant:0,0,0, a policy's file, or none.
+        policy: drives while you hold no key: shipped, random, constant:0,0,0, cycle:1x25,2x25, a file, or none.
         variant: which variant of a registered dream; by default its first.
         real: begin with the real environment; tab goes to the dream.
         side_by_side: play both from the same situation with the same actions.

@@ -43,7 +43,10 @@ class Evolution:
 
 @dataclass(kw_only=True)
 class PolicyOptions:
-    """Train a policy inside a dream; the real environment is not touched."""
+    """Train a policy inside a dream; the real environment is not touched.
+
+    PPO, killed at any moment, goes on from a minute before when the same command is given again.
+    """
 
     dream: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ID")]
     """Id of a registered dream, or a folder that `dreamgym train` wrote."""
@@ -97,6 +100,8 @@ def train_policy(options: PolicyOptions) -> int:
     policy = trained[0][0] if options.members == 1 else mean_policy([policy for policy, _ in trained])
     curve = [row for _, rows in trained for row in rows]
     path = save_policy(policy, options.out) if options.out else ship_policy(dream.folder, policy)
+    for seed in seeds:
+        _kept(options, dream, seed).unlink(missing_ok=True)
     if options.json:
         print(json.dumps({"policy": str(path), "curve": [asdict(row) for row in curve]}))
     else:
@@ -123,8 +128,15 @@ def _ppo(options: PolicyOptions, dream: LoadedDream, wrap: WrapSpec) -> tuple[Po
             device=options.device,
             config=options.ppo,
             progress=show,
+            keep=_kept(options, dream, options.seed),
         )
     return export_policy(algorithm, dream), curve
+
+
+def _kept(options: PolicyOptions, dream: LoadedDream, seed: int) -> Path:
+    """Return the file from which an interrupted training by PPO goes on."""
+    assert dream.folder is not None
+    return (options.out or dream.folder / "policy").with_suffix(f".ppo-{seed}.zip")
 
 
 def _dreamer(options: PolicyOptions, dream: LoadedDream, wrap: WrapSpec) -> tuple[Policy, Sequence[Any]]:

@@ -25,7 +25,8 @@ def watch(
 
     Args:
         dream: id of a registered dream (see `dreamgym list`), or a folder that `dreamgym train` wrote.
-        policy: shipped, random, constant:0,0,0 (an action's numbers), or a policy's file.
+        policy: shipped, random, constant:0,0,0 (an action's numbers), cycle:1x25,2x25 (choices, how often each), or a
+            policy's file.
         variant: which variant of a registered dream; by default its first.
         temperatures: one for each row.
         lanes: dreams in a row.

@@ -153,7 +153,9 @@ def load_policy(path: str | Path) -> Policy:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"no policy at {path}; expected 'shipped', 'random', 'constant:...' or a file.")
+        raise FileNotFoundError(
+            f"no policy at {path}; expected 'shipped', 'random', 'constant:...', 'cycle:...' or a file."
+        )
     if path.suffix != ".safetensors":
         raise ForeignDream(
             f"{path} is no dreamgym policy (.safetensors); files that may hold pickles are never loaded. "

@@ -31,7 +31,8 @@ class DreamEnv(gym.Env[Any, Any]):
         output: "numpy", or "torch" for tensors on `device`.
         wrap: model wrappers, `[(name, kwargs), ...]`, the innermost first.
         starts: begin in "all" recorded situations, or only in those that open an episode ("first").
-        termination: "draw" ends the episode with the model's probability, "threshold" where it exceeds 0.5.
+        termination: "draw" ends the episode with the model's probability, "threshold" where it exceeds 0.5, "never"
+            only tells it in the info.
         max_episode_steps: the time limit; by default the registered id's or the card's. `gym.make` replaces that of a
             registered id, and can only shorten that of `DreamEnv-v0`.
         device: where the dream is computed.

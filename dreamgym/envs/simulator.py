@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
@@ -78,7 +79,8 @@ class Simulator(Generic[S]):
         starts: where episodes begin.
         max_episode_steps: the time limit in steps; it sets only `truncated`. None is no limit.
         autoreset_mode: what happens to a lane whose episode has ended, as Gymnasium defines it.
-        termination: `"draw"` terminates with the probability that the model gives, `"threshold"` where it exceeds 0.5.
+        termination: `"draw"` terminates with the probability that the model gives, `"threshold"` where it exceeds 0.5,
+            `"never"` leaves it to the caller, who reads it in the outcome's info.
 
     Raises:
         InvalidArgument: if an option is not one of those.
@@ -93,8 +95,8 @@ class Simulator(Generic[S]):
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         termination: str = "draw",
     ) -> None:
-        if termination not in ("draw", "threshold"):
-            raise InvalidArgument(f"termination is {termination!r}; expected 'draw' or 'threshold'.")
+        if termination not in ("draw", "threshold", "never"):
+            raise InvalidArgument(f"termination is {termination!r}; expected 'draw', 'threshold' or 'never'.")
         if max_episode_steps is not None and max_episode_steps < 1:
             raise InvalidArgument(f"max_episode_steps is {max_episode_steps}; expected at least 1, or None.")
         self.model = model
@@ -145,7 +147,7 @@ class Simulator(Generic[S]):
         if self.termination == "draw":
             terminated = self._blocks.uniform(lanes.seed, noise.TERMINATION, lanes.count) < termination
         else:
-            terminated = termination > 0.5
+            terminated = termination > (0.5 if self.termination == "threshold" else math.inf)
         elapsed = lanes.elapsed + 1
         limit = self.max_episode_steps
         truncated = torch.zeros_like(terminated) if limit is None else elapsed >= limit

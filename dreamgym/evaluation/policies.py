@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -30,7 +31,7 @@ class Actor(Protocol):
 
 
 PolicyLike = str | Path | Policy | Actor
-"""`"shipped"`, `"random"`, `"constant:0,1,0"`, a policy's file, a policy, or whatever else can act."""
+"""`"shipped"`, `"random"`, `"constant:0,1,0"`, `"cycle:1x25,2x25"`, a policy's file, a policy, or what else can act."""
 
 
 def make_policy(spec: PolicyLike, dream: LoadedDream) -> Actor:
@@ -38,11 +39,12 @@ def make_policy(spec: PolicyLike, dream: LoadedDream) -> Actor:
 
     Args:
         spec: `"shipped"` for the policy in the dream's folder, `"random"`, `"constant:"` and an action's numbers,
-            a policy's file, a policy in memory, or an `Actor` of your own, which may have a memory of each lane.
+            `"cycle:"` and choices with how often each is made before the next one's turn, a policy's file, a policy in
+            memory, or an `Actor` of your own, which may have a memory of each lane.
         dream: where it acts.
 
     Raises:
-        InvalidArgument: if the constant is no action of the dream.
+        InvalidArgument: if the constant is no action of the dream, or a choice of the cycle.
         FileNotFoundError: if there is no such file, or the dream ships no policy.
         PolicyMismatch: if the policy was made for another dream.
     """
@@ -56,6 +58,8 @@ def make_policy(spec: PolicyLike, dream: LoadedDream) -> Actor:
         return RandomActor(space)
     if str(spec).startswith("constant:"):
         return ConstantActor(parse_action(str(spec), space, dream.name))
+    if str(spec).startswith("cycle:"):
+        return CycleActor(parse_cycle(str(spec), space, dream.name))
     return PolicyActor(load_policy(spec, dream))
 
 
@@ -104,6 +108,40 @@ class ConstantActor:
     def act(self, features: Tensor) -> np.ndarray:
         """Return the action, once for each lane."""
         return np.repeat(self.action[None], len(features), axis=0)
+
+
+class CycleActor:
+    """Goes through a list of choices again and again, without looking."""
+
+    def __init__(self, actions: np.ndarray) -> None:
+        self.actions = actions
+        self._time = 0
+
+    def reset(self, seeds: Sequence[int]) -> None:
+        """Begin the list anew."""
+        self._time = 0
+
+    def act(self, features: Tensor) -> np.ndarray:
+        """Return the next choice, once for each lane."""
+        action = self.actions[self._time % len(self.actions)]
+        self._time += 1
+        return np.repeat(action, len(features))
+
+
+def parse_cycle(spec: str, space: Space[Any], owner: str) -> np.ndarray:
+    """Return the choices, in order, that a text such as `"cycle:1x25,2x25"` gives: 25 times 1, 25 times 2.
+
+    Raises:
+        InvalidArgument: if it is no such text, or the dream has no such choices.
+    """
+    found = [re.fullmatch(r"(-?\d+)x([1-9]\d*)", part) for part in spec.partition(":")[2].split(",")]
+    actions = [int(match[1]) for match in found if match for _ in range(int(match[2]))]
+    if not all(found) or not all(action in space for action in actions):
+        raise InvalidArgument(
+            f"policy is {spec!r}; {owner} expects CHOICExTIMES,CHOICExTIMES with choices of {describe(space)}, "
+            "e.g. 'cycle:0x10,1x10'."
+        )
+    return np.array(actions)
 
 
 def parse_action(spec: str, space: Space[Any], owner: str) -> np.ndarray:

@@ -93,7 +93,8 @@ class Rssm(WorldModel[State], nn.Module):
         )
         self.prior = make_mlp(deter, belief, hidden_dim=hidden, layers=config.prior_layers, **style)
         self.posterior = make_mlp(deter + self.encoder.code_dim, belief, hidden_dim=hidden, layers=1, **style)
-        self.decoder = Decoder(deter + self.stoch_dim, observation_space, bright_weight=config.bright_weight, **senses)
+        weights = {"bright_weight": config.bright_weight, "odd_weight": config.odd_weight}
+        self.decoder = Decoder(deter + self.stoch_dim, observation_space, **weights, **senses)
         outputs = NUM_BINS if config.reward == "two_hot" else 1
         head: dict[str, Any] = {"hidden_dim": config.head_dim or hidden, "layers": config.head_layers, **style}
         self.rewards = nn.ModuleList(
@@ -127,7 +128,7 @@ class Rssm(WorldModel[State], nn.Module):
         deter = self.gru(state.deter, state.stoch, action)
         if noise is None:
             noise = torch.randn(len(deter), self.noise_dim, device=deter.device)
-        after = State(deter, self._draw(self.prior(deter), noise, temperature))
+        after = State(deter, self._draw(self.prior(deter), noise, temperature, self.config.dream_unimix))
         full = torch.cat([after.deter, after.stoch], 1)
         ending = self._ending(full).sigmoid()
         if len(self.rewards) == 1:
@@ -173,7 +174,8 @@ class Rssm(WorldModel[State], nn.Module):
             )
         error = self.decoder.error(full.flatten(0, 1), obs)
         mask = batch.mask.flatten()  # [B * T]
-        seen = torch.cat([batch.mask.new_ones(len(batch.mask), 1), batch.mask], 1).flatten()  # [B * (T + 1)]
+        shown = batch.mask if config.last_picture else batch.mask * (1 - batch.terminated)  # [B, T]
+        seen = torch.cat([shown.new_ones(len(shown), 1), shown], 1).flatten()  # [B * (T + 1)]
         terms = {
             "reconstruction": config.reconstruction_weight * masked_mean(error, seen),
             "dynamics": config.dynamics_weight * self._costly(dynamics, seen, config.dynamics_free_nats),
@@ -229,11 +231,11 @@ class Rssm(WorldModel[State], nn.Module):
             else masked_mean_from(free, nats, mask)
         )
 
-    def _draw(self, belief: Tensor, noise: Tensor, temperature: PerLane = 1.0) -> Tensor:
+    def _draw(self, belief: Tensor, noise: Tensor, temperature: PerLane = 1.0, unimix: float | None = None) -> Tensor:
         """Return the latent `[B, Z]` that noise `[B, G]` draws from what a network gave."""
         if self.categorical:
-            logits = self._groups(belief)
-            return sample_categorical(logits, noise, temperature, self.config.unimix).transpose(1, 2).flatten(1)
+            unimix = self.config.unimix if unimix is None else unimix
+            return sample_categorical(self._groups(belief), noise, temperature, unimix).transpose(1, 2).flatten(1)
         return sample_normal(*self._normal(belief), noise, temperature)
 
     def _groups(self, belief: Tensor) -> Tensor:
@@ -278,5 +280,6 @@ def _check(config: Config) -> None:
         raise InvalidArgument(f"reward_members is {config.reward_members}; expected at least 1 head.")
     if not 0 < config.reward_scale < math.inf:
         raise InvalidArgument(f"reward_scale is {config.reward_scale}; expected a finite number above 0.")
-    if not 0 <= config.unimix < 1:
-        raise InvalidArgument(f"unimix is {config.unimix}; expected a share in [0, 1).")
+    for name, even in (("unimix", config.unimix), ("dream_unimix", config.dream_unimix)):
+        if even is not None and not 0 <= even < 1:
+            raise InvalidArgument(f"{name} is {even}; expected a share in [0, 1).")

@@ -48,6 +48,8 @@ class Config:
     """Between the convolutions, if it is not `activation`."""
     unimix: float = 0.01
     """Share of a categorical's probability that is spread evenly, so that no divergence is infinite."""
+    dream_unimix: float | None = None
+    """The same share while dreaming, if it is not `unimix`: at 0 no dream takes a turn that was never held possible."""
     symlog: bool = True
     """Vectors are read and drawn as symmetric logarithms."""
     features: str = "hz"
@@ -65,6 +67,11 @@ class Config:
     bright_weight: float = 0.0
     """A pixel's error weighs 1 plus this times the brightest of its colours, in [0, 1]: for small things in the dark,
     which are otherwise left out."""
+    odd_weight: float = 0.0
+    """And this times how far the pixel's brightness is from its mean over the batch: for things seldom there, bright or
+    dark, which a picture that stays what it always was would leave out."""
+    last_picture: bool = True
+    """Whether the observation of a terminated step is learned; False where the env shows none that means anything."""
     reward_weight: float = 1.0
     """Weight of the reward's loss."""
     reward_members: int = 1
@@ -187,6 +194,27 @@ def dreamer_v3(size: str | None = None) -> Config:
     return _sized(config, _BLOCK_SIZES, size or "size200m")
 
 
+def take_cover() -> Config:
+    """Return the model of Doom's TakeCover: small things in a dark room, and a death that no picture shows.
+
+    Imps and fireballs are what is seldom there, so odd pixels weigh more. The end is foreseen from the memory, since
+    the game shows nothing after it; the prior learns without free nats and dreams without the share spread evenly, so
+    that what has come up does not vanish by chance.
+    """
+    return Config(
+        groups=32,
+        deter_dim=384,
+        reward="squared",
+        reward_scale=0.25,
+        ending="memory",
+        continue_weight=15.0,
+        odd_weight=30.0,
+        last_picture=False,
+        dynamics_free_nats=0.0,
+        dream_unimix=0.0,
+    )
+
+
 def _sized(config: Config, sizes: Mapping[str, Mapping[str, Any]], size: str | None) -> Config:
     if size is None:
         return config
@@ -254,7 +282,7 @@ SIZES = tuple(_BLOCK_SIZES)
 """Names that every function above knows."""
 
 PRESETS: Mapping[str, Callable[[], Config]] = {
-    **{family.__name__: family for family in (planet, dreamer_v1, dreamer_v2, dreamer_v3)},
+    **{family.__name__: family for family in (planet, dreamer_v1, dreamer_v2, dreamer_v3, take_cover)},
     **{
         f"{family.__name__}-{size}": partial(family, size)
         for family in (planet, dreamer_v1, dreamer_v2, dreamer_v3)

@@ -103,7 +103,8 @@ class Decoder(nn.Module):
     """Draws: what an `Encoder` with the same arguments saw, from features `[B, F]`.
 
     Args:
-        bright_weight: the weight of a pixel's error is 1 plus this times the brightest of its colours, in [0, 1].
+        bright_weight: the weight of a pixel's error is 1 plus this times the brightest of its colours, in [0, 1],
+        odd_weight: plus this times how far its brightness, the mean of its colours, is from its mean over the batch.
     """
 
     def __init__(
@@ -120,10 +121,11 @@ class Decoder(nn.Module):
         activation: str,
         log: bool,
         bright_weight: float = 0.0,
+        odd_weight: float = 0.0,
     ) -> None:
         super().__init__()
         found = parts(space)
-        self.bright_weight = bright_weight
+        self.bright_weight, self.odd_weight = bright_weight, odd_weight
         self.pictures = {name: part for name, part in found.items() if is_image(part)}
         self.vectors = {name: action_dim(part) for name, part in found.items() if name not in self.pictures}
         self.log, self.alone = log, not isinstance(space, spaces.Dict)
@@ -152,10 +154,20 @@ class Decoder(nn.Module):
             target = symlog(given[name]) if self.log and name in self.vectors else given[name]
             # one operator, and no axis moved: pictures lie channels last, and each pass over them counts
             errors = nn.functional.mse_loss(x.float(), target, reduction="none")
-            if self.bright_weight and name in self.pictures:
-                errors = errors * (1 + self.bright_weight * target.amax(1, keepdim=True))
+            if name in self.pictures and (self.bright_weight or self.odd_weight):
+                errors = errors * self._weights(target)
             total = total + errors.sum(tuple(range(1, x.ndim)))
         return total
+
+    def _weights(self, pictures: Tensor) -> Tensor:
+        """Return `[B, 1, h, w]`, how much each pixel's error counts."""
+        weights: Any = 1
+        if self.bright_weight:
+            weights = weights + self.bright_weight * pictures.amax(1, keepdim=True)
+        if self.odd_weight:
+            grey = pictures.mean(1, keepdim=True)
+            weights = weights + self.odd_weight * (grey - grey.mean(0)).abs()
+        return weights
 
     def _draw(self, features: Tensor) -> dict[str, Tensor]:
         drawn = {name: conv(features) for conv, name in zip(self.convs, self.pictures, strict=True)}

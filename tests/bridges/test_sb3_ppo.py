@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
+from stable_baselines3 import PPO
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecMonitor
 from target import target
 
+from dreamgym.bridges import sb3_ppo
+from dreamgym.bridges.expected_endings import ExpectedEndings
 from dreamgym.bridges.sb3 import DreamVecEnv
-from dreamgym.bridges.sb3_ppo import PPOConfig, Progress, train_ppo
+from dreamgym.bridges.sb3_ppo import PPOConfig, Progress, learn_ppo, train_ppo
 from dreamgym.errors import InvalidArgument
 
 TINY = PPOConfig(rollout=16, minibatch=256, hidden=(16,), learning_rate=1e-2, reward_scale=1.0)
@@ -65,6 +72,30 @@ def test_progress_can_end_the_training() -> None:
     assert len(curve) == 1
 
 
+def test_an_interrupted_training_goes_on_where_it_was_with_other_luck(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(sb3_ppo, "KEEP_SECONDS", 0.0)
+    options = {"decisions": 8 * 512, "lanes": 32, "horizon": 8, "config": TINY, "keep": tmp_path / "policy.ppo.zip"}
+
+    def interrupt(_, row: Progress) -> None:
+        if row.decisions == 5 * 512:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_ppo(target(), **options, progress=interrupt)
+    with pytest.raises(InvalidArgument, match=r"policy.ppo.zip was left by a training with seed 0; give these to go"):
+        train_ppo(target(), **options, seed=1)
+    kept, before = PPO.load(options["keep"]), train_ppo(target(), **{**options, "decisions": 1})
+    assert before[0].num_timesteps == 5 * 512  # nothing was left to be done
+    algorithm, curve = train_ppo(target(), **options)
+    assert [row.decisions for row in curve] == [512 * (i + 1) for i in range(8)]
+    assert algorithm.num_timesteps == 8 * 512
+    assert torch.equal(before[0].policy.action_net.weight, kept.policy.action_net.weight)
+    assert not torch.equal(algorithm.policy.action_net.weight, kept.policy.action_net.weight)
+    whole = [row.reward for row in train_ppo(target(), **{**options, "keep": None})[1]]
+    assert [row.reward for row in curve[:5]] == whole[:5]
+    assert curve[5].reward not in whole
+
+
 def test_rewards_in_the_curve_are_in_env_units_and_wrappers_count() -> None:
     config = PPOConfig(rollout=16, minibatch=256, reward_scale=0.01)
     for peak, limit in ((9.0, 1.0), (0.0, 0.0)):
@@ -83,3 +114,34 @@ def test_minibatches_that_do_not_divide_a_rollout_are_refused() -> None:
 def test_no_decisions_are_refused() -> None:
     with pytest.raises(InvalidArgument, match="decisions is 0; expected at least 1"):
         train_ppo(target(), decisions=0)
+
+
+def test_expected_endings_count_what_follows_a_danger_for_less() -> None:
+    buffer = ExpectedEndings(3, spaces.Box(0, 1, (1,)), spaces.Discrete(2), gamma=0.9, gae_lambda=1.0, n_envs=2)
+    p = np.array([[0.0, 0.5], [0.25, 0.0], [1.0, 0.1]], np.float32)  # [T, B]
+    begun = np.array([[1, 1], [0, 0], [0, 1]])  # the second lane was cut off after its second step
+    for row, first in zip(p, begun, strict=True):
+        buffer.note(row)
+        zeros = np.zeros((2, 1))
+        buffer.add(zeros, zeros, np.array([1.0, 2.0]), first, torch.zeros(2), torch.zeros(2))
+    buffer.compute_returns_and_advantage(torch.tensor([10.0, 20.0]), np.array([False, False]))
+    last = [0.0 * (1 + 0.9 * 10), 0.9 * (2 + 0.9 * 20)]
+    middle = [0.75 * (1 + 0.9 * last[0]), 2.0]
+    assert buffer.returns[:, 0].tolist() == pytest.approx([1 + 0.9 * middle[0], middle[0], last[0]])
+    assert buffer.returns[:, 1].tolist() == pytest.approx([0.5 * (2 + 0.9 * middle[1]), middle[1], last[1]])
+
+
+def test_with_expected_endings_no_dream_ends_before_its_horizon_and_the_critic_knows_of_death() -> None:
+    dream, values = target(termination=0.5), {}
+    for expected in (True, False):
+        config = replace(TINY, expected_endings=expected)
+        algorithm, curve = train_ppo(dream, decisions=20 * 512, lanes=32, horizon=8, config=config)
+        obs = torch.as_tensor(DreamVecEnv(dream, 64).reset())
+        values[expected] = algorithm.policy.predict_values(obs).mean().item()
+        assert (curve[-1].episode_length == 8) is expected
+    assert values[True] == pytest.approx(values[False] / 2, rel=0.4)  # ... a step that ends it pays here, not there
+
+
+def test_expected_endings_are_refused_where_chance_ends_dreams() -> None:
+    with pytest.raises(InvalidArgument, match=r'expected_endings needs a DreamVecEnv with termination="never"'):
+        learn_ppo(DreamVecEnv(target(), 4), decisions=1, config=PPOConfig(expected_endings=True))

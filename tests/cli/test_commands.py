@@ -15,6 +15,7 @@ import torch
 from tiny import save_tiny_dream, save_tiny_policy
 
 from dreamgym.cli import commands as cli
+from dreamgym.cli.overview import GROUPS
 from dreamgym.core.policy import load_policy
 from dreamgym.hub import load
 from dreamgym.models.rssm_sizes import dreamer_v2
@@ -77,7 +78,38 @@ def test_help_lists_every_command_with_what_it_does(run):
     for name, function in cli.COMMANDS.items():
         assert f"  {name} " in out
         assert function.__doc__.splitlines()[0] in out
-    assert run() == (0, out, "")
+
+
+def test_without_a_command_ten_lines_say_what_can_be_done(run):
+    status, out, _ = run()
+    assert status == 0
+    assert len(out.splitlines()) == 10
+    assert max(map(len, out.splitlines()[2:])) < 100
+    assert sorted(" ".join(commands for commands, _ in GROUPS.values()).split()) == sorted(cli.COMMANDS)
+
+
+def test_a_shell_completes_commands_options_and_dreams(run, tmp_path):
+    status, script, _ = run("completion", "bash")
+    assert status == 0
+    (tmp_path / "script").write_text(script)
+
+    def complete(*words):
+        typed = f"COMP_WORDS=({' '.join(words)}); COMP_CWORD={len(words) - 1}"
+        ask = f"source ./script; {typed}; _dreamgym; echo ${{COMPREPLY[@]}}"
+        done = subprocess.run(["bash", "-c", ask], cwd=tmp_path, capture_output=True, text=True, check=True)
+        assert not done.stderr
+        return done.stdout.split()
+
+    assert complete("dreamgym", "train") == ["train", "train-policy"]
+    assert complete("dreamgym", "train-policy", "--ppo.g") == ["--ppo.gamma", "--ppo.gae-lambda"]
+    assert complete("dreamgym", "eval", "--epi") == ["--episodes"]
+    assert complete("dreamgym", "eval", "DreamC") == ["DreamCarRacing-v0", "DreamCartPole-v0"]
+    assert run("completion", "zsh")[1] == f"autoload -U +X bashcompinit && bashcompinit\n{script}"
+    fish = run("completion", "fish")[1].splitlines()
+    assert "complete -c dreamgym -n '__fish_seen_subcommand_from eval' -l episodes" in fish
+    assert "complete -c dreamgym -n __fish_use_subcommand -f -a doctor -d 'Report versions" in {
+        line[:78] for line in fish
+    }
 
 
 @pytest.mark.parametrize(
@@ -101,7 +133,9 @@ def test_help_of_a_command_names_its_options(run, command, options):
     assert [option for option in options if option not in out] == []
 
 
-@pytest.mark.parametrize("function", [cli.list_, cli.collect, cli.eval_, cli.demo, cli.doctor, cli.report])
+@pytest.mark.parametrize(
+    "function", [cli.list_, cli.collect, cli.eval_, cli.demo, cli.doctor, cli.report, cli.completion]
+)
 def test_every_option_is_explained(function):
     assert [name for name in signature(function).parameters if f"\n        {name}: " not in function.__doc__] == []
 
@@ -208,7 +242,7 @@ def test_collect_records_with_a_policy(run, folder, policy, tmp_path):
     assert set(json.loads(run(*mixed)[1])["drivers"]) <= {"policy", "idle"}
 
 
-def test_train_writes_a_dream_that_acts_ships_a_policy_and_is_trained_further(run, data, tmp_path):
+def test_train_writes_a_dream_that_acts_ships_a_policy_and_is_trained_further(run, data, tmp_path, monkeypatch):
     out = tmp_path / "runs" / "dream"
     status, printed, _ = run(*small(data, out), "--json")
     assert status == 0
@@ -220,7 +254,9 @@ def test_train_writes_a_dream_that_acts_ships_a_policy_and_is_trained_further(ru
     assert card["data"]["episodes"] == 6
     assert card["command"].startswith(f"dreamgym train --data {data} --out {out}")
 
+    monkeypatch.setattr("dreamgym.bridges.sb3_ppo.KEEP_SECONDS", 0.0)
     assert run("train-policy", out, "--decisions", 64, "--lanes", 8, "--ppo.rollout", 4, "--ppo.minibatch", 32)[0] == 0
+    assert list(out.glob("*.zip")) == []
     assert run("eval", out, "--episodes", 1, "--side", "dream")[0] == 0
 
     before = (out / "weights.safetensors").read_bytes()

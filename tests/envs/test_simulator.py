@@ -379,7 +379,7 @@ def test_an_autoreset_mode_is_named_by_value_name_or_member(mode):
 def test_unknown_options_are_refused_by_their_value():
     with pytest.raises(InvalidArgument, match=r"autoreset_mode is 'same'; expected one of 'NextStep', 'SameStep'"):
         simulator("same")
-    with pytest.raises(InvalidArgument, match=r"termination is 'maybe'; expected 'draw' or 'threshold'"):
+    with pytest.raises(InvalidArgument, match=r"termination is 'maybe'; expected 'draw', 'threshold' or 'never'"):
         simulator(termination="maybe")
     with pytest.raises(InvalidArgument, match=r"max_episode_steps is 0; expected at least 1, or None"):
         simulator(max_episode_steps=0)

@@ -47,6 +47,21 @@ def test_a_constant_that_is_no_choice_is_refused(text):
         make_policy(text, counting_dream())
 
 
+def test_a_cycle_repeats_its_choices_for_every_lane_and_begins_anew():
+    actor = make_policy("cycle:2x2,0x1", counting_dream())
+    actor.reset([0, 1])
+    assert [actor.act(torch.zeros(2, 4)).tolist() for _ in range(4)] == [[2, 2], [2, 2], [0, 0], [2, 2]]
+    actor.reset([5])
+    assert [actor.act(torch.zeros(1, 4)).tolist() for _ in range(3)] == [[2], [2], [0]]
+
+
+@pytest.mark.parametrize("text", ["cycle:", "cycle:1", "cycle:1x0", "cycle:3x1", "cycle:1x2,", "cycle:0.5x2"])
+def test_a_cycle_of_what_is_no_choice_is_refused(text):
+    expected = "Counting expects CHOICExTIMES,CHOICExTIMES with choices of integers 0..2, e.g. 'cycle:0x10,1x10'"
+    with pytest.raises(InvalidArgument, match=f"policy is '{text}'; {expected}"):
+        make_policy(text, counting_dream())
+
+
 def test_a_file_a_policy_and_the_shipped_one_act_alike(folder, tmp_path):
     file = save_tiny_policy(tmp_path / "policy.safetensors", folder)
     ship_policy(folder, load_policy(file))
@@ -57,7 +72,9 @@ def test_a_file_a_policy_and_the_shipped_one_act_alike(folder, tmp_path):
 
 
 def test_a_misspelt_word_is_taken_for_a_file_that_is_missing(folder):
-    with pytest.raises(FileNotFoundError, match="no policy at shiped; expected 'shipped', 'random', 'constant:...'"):
+    with pytest.raises(
+        FileNotFoundError, match="no policy at shiped; expected 'shipped', 'random', 'const.*', 'cycle.*"
+    ):
         make_policy("shiped", load(folder))
 
 

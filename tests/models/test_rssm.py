@@ -374,6 +374,39 @@ def test_rewards_and_endings_are_read_from_the_state_that_is_reached():
             torch.testing.assert_close(out.reward, two_hot_mean(model.rewards[0](full)) / config.reward_scale)
 
 
+def test_the_last_picture_is_not_learned_if_it_means_nothing():
+    model = make(replace(CATEGORICAL, last_picture=False, free_nats=0.0), PICTURE)
+    batch = windows(model)
+    terminated = torch.zeros_like(batch.terminated)
+    terminated[0, -1] = terminated[-1, 1] = 1  # the last steps of an episode, and of one that is padded behind it
+    batch = replace(batch, terminated=terminated)
+    obs = batch.obs.clone()
+    obs[0, -1] = 1 - obs[0, -1]
+    obs[-1, 2:] = 1 - obs[-1, 2:]
+    other = replace(batch, obs=obs)
+    torch.manual_seed(0)
+    ours = model.loss(batch, "rssm")[1]
+    torch.manual_seed(0)
+    theirs = model.loss(other, "rssm")[1]
+    for name in ("reconstruction", "dynamics", "representation"):
+        torch.testing.assert_close(ours[name], theirs[name])
+    shown = make(replace(CATEGORICAL, free_nats=0.0), PICTURE)
+    torch.manual_seed(0)
+    assert shown.loss(batch, "rssm")[1]["reconstruction"] != shown.loss(other, "rssm")[1]["reconstruction"]
+
+
+def test_a_dream_may_spread_less_probability_evenly_than_it_learned_with():
+    config = replace(CATEGORICAL, unimix=0.5)
+    loud, quiet = make(config), make(replace(config, dream_unimix=0.0))
+    state, action = loud.initial(2000), torch.zeros(2000, 2)
+    with torch.no_grad():
+        for model in (loud, quiet):
+            model.prior[-1].bias.view(4, 3)[0] = 50.0  # every group holds its first class for certain
+        first = [m.step(state, action).state.stoch.view(-1, 4, 3)[:, 0].mean() for m in (loud, quiet)]
+    assert float(first[1]) == 1
+    assert float(first[0]) == pytest.approx(0.5 + 0.5 / 4, abs=0.03)
+
+
 def test_an_ending_read_from_the_memory_is_foreseen_before_the_next_picture():
     model = make(replace(CATEGORICAL, ending="memory"))
     batch = windows(model)
@@ -436,6 +469,7 @@ def test_every_variant_of_the_papers_has_finite_losses_and_gradients(preset):
         ({"reward_members": 0}, r"reward_members is 0; expected at least 1 head\."),
         ({"reward_scale": 0.0}, r"reward_scale is 0\.0; expected a finite number above 0\."),
         ({"unimix": 1.0}, r"unimix is 1\.0; expected a share in \[0, 1\)\."),
+        ({"dream_unimix": -0.1}, r"dream_unimix is -0\.1; expected a share in \[0, 1\)\."),
     ],
 )
 def test_a_config_that_names_what_does_not_exist_is_refused(change, text):

@@ -83,7 +83,8 @@ def test_a_size_changes_no_loss(family):
 
 
 def test_presets_are_the_families_and_their_sizes():
-    assert set(PRESETS) == {f.__name__ for f in FAMILIES} | {f"{f.__name__}-{size}" for f in FAMILIES for size in SIZES}
+    named = {f"{f.__name__}-{size}" for f in FAMILIES for size in SIZES}
+    assert set(PRESETS) == {f.__name__ for f in FAMILIES} | named | {"take_cover"}
     assert PRESETS["dreamer_v2-size25m"]() == dreamer_v2("size25m")
     assert PRESETS["planet"]() == planet()
     assert Rssm.presets is PRESETS

@@ -92,6 +92,22 @@ def test_bright_pixels_weigh_more_if_that_is_asked_for(name):
     assert decoder.error(features, obs).detach().numpy() == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.parametrize("name", ["picture", "dict", "mixed"])
+def test_odd_pixels_weigh_more_if_that_is_asked_for(name):
+    space, features = SPACES[name], torch.randn(4, FEATURES)
+    obs, decoder = observe(space), senses(Decoder, FEATURES, space, log=False, bright_weight=2.0, odd_weight=20.0)
+    expected = np.zeros(4)
+    drawn = named_leaves(decoder(features))
+    for key, x in named_leaves(obs).items():
+        a, b = (value.detach().double().numpy() for value in (drawn[key], x))
+        weight = 1.0
+        if a.ndim == 4:
+            grey = b.mean(1, keepdims=True)  # [B, 1, H, W]
+            weight = 1 + 2 * b.max(1, keepdims=True) + 20 * np.abs(grey - grey.mean(0))
+        expected += (weight * (a - b) ** 2).reshape(4, -1).sum(1)
+    assert decoder.error(features, obs).detach().numpy() == pytest.approx(expected, rel=1e-4)
+
+
 @pytest.mark.parametrize("name", ["picture", "mixed"])
 def test_each_part_of_an_observation_changes_the_code(name):
     space = SPACES[name]
