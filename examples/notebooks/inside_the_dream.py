@@ -25,9 +25,9 @@
 #   a dream that cannot branch, and with one that is too sure of itself; and the real scores of all, at the end.
 
 # %% tags=["parameters"]
-EPISODES = 1000  # of random play, some thirty steps each
-V_STEPS = 3000  # steps of V's optimiser, 64 pictures each
-M_STEPS = 2000  # steps of M's optimiser, 32 stretches of 32 steps each
+EPISODES = 800  # of random play, some thirty steps each
+V_STEPS = 2000  # steps of V's optimiser, 64 pictures each
+M_STEPS = 1500  # steps of M's optimiser, 32 stretches of 32 steps each
 GENERATIONS = 20  # of evolution
 DECISIONS = 200_000  # of PPO in a dream
 LANES = 256  # dreams at once
