@@ -13,6 +13,7 @@ NOTEBOOKS = sorted((Path(__file__).parents[1] / "examples" / "notebooks").glob("
 SMALL = {  # what the cell tagged "parameters" says, in seconds instead of minutes
     "inside_the_dream": {
         "EPISODES": 40, "V_STEPS": 20, "M_STEPS": 20, "GENERATIONS": 2, "DECISIONS": 2048, "LANES": 32, "SCORED": 2,
+        "POLES": 100, "POLE_DECISIONS": 2048,
     },
     "planning_in_a_dream": {
         "TRAINING": 100, "HORIZON": 6, "CANDIDATES": 10, "EPISODES": 2, "OWN_EPISODES": 1, "ITERATIONS": 1,
@@ -65,6 +66,12 @@ def test_it_says_at_the_top_what_to_expect_and_ends_with_three_exercises(path):
     assert all(f"**{words}**" in prose[0] for words in ("You need", "It takes", "You will see"))
     assert "## Exercises" in prose[-1]
     assert re.findall(r"^(\d)\. ", prose[-1], re.MULTILINE) == ["1", "2", "3"]
+
+
+@each
+def test_every_local_link_in_it_exists(path):
+    targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", "\n".join(cell["source"] for cell in cells(path, "markdown")))
+    assert [target for target in targets if "://" not in target and not (path.parent / target).exists()] == []
 
 
 @each

@@ -27,8 +27,8 @@
 
 # %% tags=["parameters"]
 EPISODES = 60  # of random torques, 200 steps each
-TRAINING = 500  # steps of each world's optimiser, 16 stretches of 24 steps each
-UPDATES = 250  # of each actor and critic, on 256 dreams of 15 steps
+TRAINING = 400  # steps of each world's optimiser, 16 stretches of 24 steps each
+UPDATES = 200  # of each actor and critic, on 256 dreams of 15 steps
 WINDOWS = 128  # stretches of held-out episodes that are dreamed with closed eyes
 SCORED = 10  # real episodes that say what a policy is worth
 CANDIDATES = 100  # plans of a round, for PlaNet
@@ -65,6 +65,16 @@ for field, values in rows.items():
     if len(set(map(str, values))) > 1:
         shown = [f"{value:g}" if isinstance(value, float) else str(value) for value in values]
         print(f"{field:22}" + "".join(f"{text:>13}" for text in shown))
+
+# %%
+weights = ["reconstruction_weight", "reward_weight", "dynamics_weight", "representation_weight"]
+_, axes = plt.subplots(layout="constrained")
+for number, (name, config) in enumerate(configs.items()):
+    axes.bar(np.arange(4) + 0.2 * number, [getattr(config, weight) for weight in weights], 0.19, label=name)
+axes.set_xticks(np.arange(4) + 0.3, [weight.removesuffix("_weight") for weight in weights])
+axes.set(yscale="log", ylabel="weight in the loss")
+axes.legend(frameon=False, fontsize=8)
+plt.show()
 
 # %% [markdown]
 # - **The latent.** PlaNet and V1 draw *z* from Gaussians. V2 draws classes, 8 of 8 here and 32 of 32 in the paper: a
