@@ -27,8 +27,8 @@
 
 # %% tags=["parameters"]
 EPISODES = 60  # of random torques, 200 steps each
-TRAINING = 400  # steps of each world's optimiser, 16 stretches of 24 steps each
-UPDATES = 200  # of each actor and critic, on 256 dreams of 15 steps
+TRAINING = 350  # steps of each world's optimiser, 16 stretches of 24 steps each
+UPDATES = 150  # of each actor and critic, on 256 dreams of 15 steps
 WINDOWS = 128  # stretches of held-out episodes that are dreamed with closed eyes
 SCORED = 10  # real episodes that say what a policy is worth
 CANDIDATES = 100  # plans of a round, for PlaNet
