@@ -224,9 +224,9 @@ for name, score in scores.items():
     print(f"{name:6}: dream {dream['mean']:.0f}, real {real['mean']:.0f}, worst {real['min']:.0f}")
 
 # %% [markdown]
-# SAC swings the real pendulum up: -125 in the mean, where random torques earn -1,128 and nobody in the recordings did
-# better. Its dream ends at more than 0 now and then, which no real episode can: the reward is learned too, and the
-# top was seldom seen.
+# SAC swings the real pendulum up: -125 in the mean, where random torques earn -1,128 and the recordings -1,228. Its
+# dream ends at more than 0 now and then, which no real episode can: the reward is learned too, and the top was seldom
+# seen.
 #
 # ## How far can it be trusted?
 #
@@ -280,8 +280,8 @@ plt.show()
 # %% [markdown]
 # Seven of nine lie on the line. Those that hold one torque for ever do not: the real pendulum earns -1,300 with them,
 # the dream thinks it far worse. Nobody in the recordings pulled one way for 200 steps, so these are guesses. The
-# order is right all the same, which is why the report trusts the dream to *choose* among policies, and not to say
-# what they earn. That is what a report is for: the mean error alone would have hidden which of the two it is.
+# order is nearly right all the same, which is why the report trusts the dream to *choose* among policies, and not to
+# say what they earn. That is what a report is for: the mean error alone would have hidden which of the two it is.
 #
 # The page itself, with the rest of the figures, is one file to send around.
 
