@@ -3,7 +3,7 @@
     python benchmarks/offline/compare.py --env Pendulum-v1 --out runs/offline
     python benchmarks/offline/compare.py --env Hopper-v5 --kinds replay --out runs/offline
 
-After make_datasets.py. Pendulum took about 20 minutes of a busy core; Hopper's recipe has not been run to its end.
+After make_datasets.py. Pendulum took about 20 minutes of a busy core, Hopper's replay 35.
 Started again, it goes on where it was stopped. Scores are D4RL's: 100 is SAC's best policy in the real env, 0 are
 random actions. The price of disagreement is the one of the recipe's `weights` whose policy of `TUNING_SEED` scores best
 on the replay dataset, on real episodes other than the reported ones; it is then kept for all datasets. Writes
@@ -15,7 +15,7 @@ from __future__ import annotations
 import csv
 import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +96,11 @@ class Options:
     """Of the world model and the policies."""
     episodes: int = 30
     """Real and dreamed episodes that score a policy."""
+    horizon: int | None = None
+    """Decisions after which a dream begins anew, if not the recipe's: long dreams are where policies exploit them. Its
+    rows and picture have files of their own."""
+    weight: float | None = None
+    """The price of disagreement; by default it is chosen."""
 
 
 class Comparison:
@@ -103,10 +108,13 @@ class Comparison:
 
     def __init__(self, options: Options) -> None:
         self.options, self.recipe = options, RECIPES[options.env]
+        self.suffix = ""
+        if options.horizon is not None:
+            self.recipe, self.suffix = replace(self.recipe, horizon=options.horizon), f"-{options.horizon}"
         self.folder = options.out / options.env
         references = json.loads((self.folder / "references.json").read_text())
         self.low, self.high = references["random"], references["expert"]
-        self.file = self.folder / "compare.csv"
+        self.file = self.folder / f"compare{self.suffix}.csv"
 
     def score(self, mean: float) -> float:
         """Return the normalised score of a return. Source: Fu et al. 2020 (D4RL), section 4."""
@@ -140,7 +148,7 @@ class Comparison:
     def policy(self, kind: str, method: str, seed: int, weight: float) -> Policy:
         """Return what a method makes of a dataset."""
         dream, name = self.dream(kind, seed), method if method != "penalised" else f"penalised-{weight:g}"
-        path = self.folder / "policies" / f"{kind}-{seed}-{name}.safetensors"
+        path = self.folder / "policies" / f"{kind}-{seed}-{name}{self.suffix}.safetensors"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             wrap = [("penalize_disagreement", {"weight": weight})] if method == "penalised" else []
@@ -213,8 +221,10 @@ def main(options: Options) -> None:
     torch.set_num_threads(1)
     use_minari(options.out)
     comparison = Comparison(options)
-    weight = comparison.choose_weight()
-    print(f"weight {weight:g} of {comparison.recipe.weights}, chosen with seed {TUNING_SEED} on replay", flush=True)
+    weight = options.weight
+    if weight is None:
+        weight = comparison.choose_weight()
+        print(f"weight {weight:g} of {comparison.recipe.weights}, chosen with seed {TUNING_SEED} on replay", flush=True)
     scores: dict[str, dict[str, list[float]]] = {}
     for kind in options.kinds:
         scores[kind] = {"data": [comparison.score(float(comparison.dataset(kind, options.seeds[0]).returns.mean()))]}
@@ -233,13 +243,13 @@ def main(options: Options) -> None:
         penalised, data, cloned = (np.mean(found[name]) for name in ("penalised", "data", "cloning"))
         ratio = f"{penalised / data:.2f} times the data's mean, " if data > 0 else ""
         print(f"{kind}: penalised is {ratio}{penalised - cloned:+.1f} from cloning", flush=True)
-    draw(scores, rows, options)
+    draw(scores, rows, options.env, comparison.folder / f"compare{comparison.suffix}.png")
 
 
 COLOURS = {"data": "#8c8c8c", "cloning": "#55a868", "dream": "#dd8452", "penalised": "#4c72b0"}
 
 
-def draw(scores: dict[str, dict[str, list[float]]], rows: list[dict[str, str]], options: Options) -> None:
+def draw(scores: dict[str, dict[str, list[float]]], rows: list[dict[str, str]], env: str, out: Path) -> None:
     """Draw real scores, a dot a seed; and beside them what a policy scores in the dream over what it scores really."""
     from matplotlib.figure import Figure
 
@@ -257,7 +267,7 @@ def draw(scores: dict[str, dict[str, list[float]]], rows: list[dict[str, str]], 
                             label=f"{method}, {kind}")  # fmt: skip
     bars.set_xticks(range(len(scores)), list(scores))
     bars.set_ylabel("normalised real score")
-    bars.set_title(f"{options.env}, from logs alone; a dot a seed", loc="left", fontsize=11)
+    bars.set_title(f"{env}, from logs alone; a dot a seed", loc="left", fontsize=11)
     bars.axhline(0, color="black", linewidth=0.8)
     low, high = points.get_xlim()
     points.plot([low, high], [low, high], "--", color="black", linewidth=1)
@@ -270,7 +280,7 @@ def draw(scores: dict[str, dict[str, list[float]]], rows: list[dict[str, str]], 
         axes.spines[["top", "right"]].set_visible(False)
     bars.legend(frameon=False)
     points.legend(frameon=False, fontsize=7)
-    figure.savefig(options.out / options.env / "compare.png")
+    figure.savefig(out)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     python benchmarks/offline/make_datasets.py --env Pendulum-v1 --out runs/offline
     python benchmarks/offline/make_datasets.py --env Hopper-v5 --out runs/offline    # needs dreamgym[mujoco]
 
-Five minutes for Pendulum on a busy core; in Hopper SAC makes about 80 steps a second on a free one. Started again, it
+Five minutes for Pendulum on a busy core, 50 for Hopper. Started again, it
 goes on where it was stopped. As D4RL does (Fu et al. 2020), SAC learns in the real env: `random` are random actions,
 `medium` is what a policy does that got some of the way to SAC's best, with its exploration noise, and `replay` is all
 that SAC saw until that policy, or for as long as the recipe says. The returns of the best policy and of random actions,
