@@ -20,6 +20,7 @@ import dreamgym
 REQUIRED = ("gymnasium", "numpy", "safetensors", "stable-baselines3", "tomli-w", "torch", "tqdm", "tyro")
 EXTRAS = {  # extra -> what it installs, by import name
     "box2d": ("Box2D",),
+    "docs": ("zensical", "mkdocstrings"),
     "doom": ("vizdoom",),
     "es": ("cma",),
     "evotorch": ("evotorch",),

@@ -105,16 +105,16 @@ def to_device(tree: T, device: torch.device | str) -> T:
 def compact(leaf: Any) -> Any:
     """Return float32 numbers in the smallest type that serves; anything else as it is.
 
-    One-hots and other numbers that 8 bits hold exactly take those; the rest become float16, half the size, unless one
-    is too large for it. `widen` returns float32.
+    All become float16, half the size, unless one is too large for it; one-hots and others that 8 bits then hold exactly
+    take those. `widen` returns float32.
     """
     if not (isinstance(leaf, Tensor) and leaf.dtype == torch.float32):
         return leaf
-    eight = leaf.to(torch.float8_e4m3fn)
-    if torch.equal(eight.float(), leaf):
-        return eight
     half = leaf.half()
-    return half if bool(half.isfinite().all()) else leaf
+    if not half.isfinite().all():
+        return leaf
+    eight = half.to(torch.float8_e4m3fn)  # of the rounded numbers, so that what was stored is stored alike again
+    return eight if torch.equal(eight.half(), half) else half
 
 
 def widen(leaf: Any) -> Any:

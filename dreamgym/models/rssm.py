@@ -93,7 +93,7 @@ class Rssm(WorldModel[State], nn.Module):
         )
         self.prior = make_mlp(deter, belief, hidden_dim=hidden, layers=config.prior_layers, **style)
         self.posterior = make_mlp(deter + self.encoder.code_dim, belief, hidden_dim=hidden, layers=1, **style)
-        weights = {"bright_weight": config.bright_weight, "odd_weight": config.odd_weight}
+        weights: dict[str, Any] = {"bright_weight": config.bright_weight, "odd_weight": config.odd_weight}
         self.decoder = Decoder(deter + self.stoch_dim, observation_space, **weights, **senses)
         outputs = NUM_BINS if config.reward == "two_hot" else 1
         head: dict[str, Any] = {"hidden_dim": config.head_dim or hidden, "layers": config.head_layers, **style}

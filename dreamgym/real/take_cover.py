@@ -68,7 +68,8 @@ class TakeCover(gym.Env[np.ndarray, np.integer]):
         if size not in SIZES:
             raise InvalidArgument(f"size is {size!r}; expected one of {', '.join(map(repr, SIZES))}.")
         self.render_mode = render_mode
-        self.observation_space = gym.spaces.Box(0, 255, (*SIZES[size], 3), np.uint8)
+        self._size = SIZES[size]
+        self.observation_space = gym.spaces.Box(0, 255, (*self._size, 3), np.uint8)
         self.action_space = gym.spaces.Discrete(len(BUTTONS))
         self._game = open_game()
         # a game outlives a process that forgets it, such as a worker of a pool, which runs no atexit handlers
@@ -118,7 +119,7 @@ class TakeCover(gym.Env[np.ndarray, np.integer]):
 
     def _obs(self) -> np.ndarray:
         assert self._screen is not None
-        return shrink(self._screen[ROWS], self.observation_space.shape[:2])  # type: ignore[index]
+        return shrink(self._screen[ROWS], self._size)
 
 
 def open_game() -> DoomGame:

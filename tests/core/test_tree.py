@@ -123,3 +123,12 @@ def test_none_has_no_leaves_and_stays_none():
 def test_a_state_lies_where_its_first_leaf_lies():
     assert tree.device_of({"h": torch.zeros(2, device="meta"), "c": torch.zeros(2)}).type == "meta"
     assert tree.device_of(Inner(np.array(["a"]), torch.zeros(1))) is None
+
+
+def test_what_was_stored_is_stored_alike_again():
+    nearly = torch.tensor([-10.001, 0.3]), torch.tensor([-10.001, 2.0])  # float16 rounds the latter to what 8 bits hold
+    for leaf in nearly:
+        stored = tree.compact(leaf)
+        again = tree.compact(tree.widen(stored))
+        assert again.dtype == stored.dtype
+        assert torch.equal(tree.widen(again), tree.widen(stored))
