@@ -26,6 +26,7 @@ EXTRAS = {  # extra -> what it installs, by import name
     "evotorch": ("evotorch",),
     "minari": ("minari", "h5py"),
     "mujoco": ("mujoco",),
+    "notebooks": ("ipykernel", "jupytext", "nbclient", "papermill"),
     "plots": ("matplotlib",),
     "ray": ("ray",),
     "rl-games": ("rl_games",),
