@@ -244,7 +244,7 @@ def test_a_model_without_a_decoder_dreams_features_and_says_why_it_dreams_no_pix
         ({"output": "jax"}, "output is 'jax'; expected one of 'numpy', 'torch'."),
         ({"render_mode": "human"}, "render_mode is 'human'; expected 'rgb_array' or None."),
         ({"starts": "last"}, "starts is 'last'; expected one of 'all', 'first'."),
-        ({"termination": "often"}, "termination is 'often'; expected 'draw' or 'threshold'."),
+        ({"termination": "often"}, "termination is 'often'; expected 'draw', 'threshold' or 'never'."),
         ({"max_episode_steps": -3}, "max_episode_steps is -3; expected at least 1, or None."),
     ],
 )

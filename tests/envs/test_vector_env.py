@@ -422,7 +422,7 @@ def test_options_are_refused_by_their_value():
         ({"output": "jax"}, "output is 'jax'; expected one of 'numpy', 'torch'."),
         ({"autoreset_mode": "never"}, "autoreset_mode is 'never'; expected one of 'NextStep', 'SameStep', 'Disabled'."),
         ({"starts": "last"}, "starts is 'last'; expected one of 'all', 'first'."),
-        ({"termination": "often"}, "termination is 'often'; expected 'draw' or 'threshold'."),
+        ({"termination": "often"}, "termination is 'often'; expected 'draw', 'threshold' or 'never'."),
         ({"max_episode_steps": 0}, "max_episode_steps is 0; expected at least 1, or None."),
     ):
         with pytest.raises(InvalidArgument, match=re.escape(message)):
