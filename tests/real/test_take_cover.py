@@ -185,7 +185,7 @@ def test_a_step_needs_an_episode_and_an_action(env):
 
 def test_no_game_outlives_the_workers_that_record(tmp_path, env):
     def games():
-        found = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
+        found = subprocess.run(["ps", "-ww", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
         return {line.split()[0] for line in found.splitlines() if "vizdoom" in line and "-iwad" in line}
 
     before = games()
