@@ -25,6 +25,7 @@ import numpy as np
 import torch
 import tyro
 from gymnasium.wrappers import TimeLimit
+from lessons import append
 from torch import Tensor, nn
 
 from dreamgym.agents.evolution import expected_returns, rank
@@ -231,12 +232,7 @@ def fill(dream: LoadedDream, options: Options) -> None:
         row = Row(**named, dream=figures["dream"]["mean"], real=real["mean"], real_std=real["std"],
                   real_min=real["min"], tracks=options.tracks, seconds=time.process_time() - since)  # fmt: skip
         print(row, flush=True)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, list(asdict(row)))
-            if not rows:
-                writer.writeheader()
-            writer.writerow(asdict(row))
+        append(path, asdict(row))
 
 
 def to_markdown(rows: list[dict[str, str]]) -> str:

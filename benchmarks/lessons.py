@@ -1,6 +1,6 @@
 """What tables of dreams share: train a policy in a kind of dream, score it there and in the real twin, keep the row.
 
-`temperature_table.py` and `mixtures.py` fill their tables with it.
+`temperature_table.py` and `mixtures.py` fill their tables with it, `car_ablation.py` writes its own.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -85,7 +85,11 @@ def _parse(cls: type[Any], row: dict[str, str]) -> Any:
 
 def append_row(path: Path, lesson: Lesson, score: Score) -> None:
     """Add a row to a table on disk."""
-    row = {**asdict(lesson), **asdict(score)}
+    append(path, {**asdict(lesson), **asdict(score)})
+
+
+def append(path: Path, row: Mapping[str, Any]) -> None:
+    """Add a row to any table on disk, which begins with its columns' names."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = not path.exists()
     with path.open("a", newline="") as file:

@@ -48,7 +48,7 @@ class DreamVecEnv(VecEnv):
     ) -> None:
         self.envs = open_envs(model, num_envs, AutoresetMode.SAME_STEP, "SB3", tensors=False, **kwargs)
         self.reward_scale = reward_scale
-        self.termination: np.ndarray | None = None  # [B] how likely the latest step ended the episode
+        self._termination: Any = None  # [B]
         self._actions: Any = None
         super().__init__(self.envs.num_envs, self.envs.single_observation_space, self.envs.single_action_space)
 
@@ -76,7 +76,7 @@ class DreamVecEnv(VecEnv):
         obs = _numpy(obs)
         reward = _numpy(outcome.reward) * np.float32(self.reward_scale)  # a copy: SB3 writes into it
         terminated, truncated = _numpy(outcome.terminated), _numpy(outcome.truncated)
-        self.termination = _numpy(outcome.info["termination"])
+        self._termination = outcome.info["termination"]
         done = terminated | truncated
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         rows = done.nonzero()[0]
@@ -90,6 +90,11 @@ class DreamVecEnv(VecEnv):
                     "diverged": bool(diverged[row]),
                 }
         return obs, reward, done, infos
+
+    @property
+    def termination(self) -> np.ndarray:
+        """`[B]` how likely the latest step ended the episode of each lane."""
+        return _numpy(self._termination)
 
     def close(self) -> None:
         """Close the window, if there is one."""

@@ -126,14 +126,14 @@ def train_ppo(
     identity = {"lanes": lanes, "horizon": horizon, "starts": starts, "wrap": [list(part) for part in wrap],
                 "seed": seed, **asdict(config), "model": open_dream(dream, None, (), "cpu").model_sha256}  # fmt: skip
     checkpoint = _Checkpoint(keep, identity, progress)
-    begun = checkpoint.load(device)
-    before = 0 if begun is None else begun.num_timesteps
-    if begun is None or before < decisions:
-        begun, _ = learn_ppo(
-            envs, decisions=decisions - before, seed=seed, device=device, config=config, algorithm=begun,
-            progress=checkpoint, reset=begun is None,
-        )  # fmt: skip
-    return begun, checkpoint.curve
+    kept = checkpoint.load(device)
+    if kept is not None and kept.num_timesteps >= decisions:
+        return kept, checkpoint.curve
+    trained, _ = learn_ppo(
+        envs, decisions=decisions - (kept.num_timesteps if kept else 0), seed=seed, device=device, config=config,
+        algorithm=kept or algorithm, progress=checkpoint, reset=kept is None,
+    )  # fmt: skip
+    return trained, checkpoint.curve
 
 
 def learn_ppo(
@@ -225,6 +225,7 @@ class _Checkpoint:
             self._since = time.monotonic()
             algorithm.kept = {"identity": self.identity, "curve": [asdict(each) for each in self.curve]}
             unfinished = self.path.with_suffix(".tmp.zip")
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             algorithm.save(unfinished)
             unfinished.replace(self.path)
         return None if self.progress is None else self.progress(algorithm, row)

@@ -71,8 +71,8 @@ class MlpEnsemble(WorldModel[State], nn.Module):
 
     Source: Chua et al. 2018 (PETS). Unlike there, rewards and endings are learned unless they are known; bootstraps are
     Poisson weights (Oza & Russell 2001); the likelihood is weighed as by Seitzer et al. 2022; elites are Janner et al.
-    2019's (MBPO). The disagreement is Pathak et al.
-    2019's, as a root; MOPO is Yu et al. 2020, MOReL Kidambi et al. 2020.
+    2019's (MBPO). The disagreement is Pathak et al. 2019's, as a root; MOPO is Yu et al. 2020, MOReL Kidambi et al.
+    2020.
     """
 
     config_class: ClassVar[type[Config]] = Config

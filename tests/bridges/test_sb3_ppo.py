@@ -74,7 +74,13 @@ def test_progress_can_end_the_training() -> None:
 
 def test_an_interrupted_training_goes_on_where_it_was_with_other_luck(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(sb3_ppo, "KEEP_SECONDS", 0.0)
-    options = {"decisions": 8 * 512, "lanes": 32, "horizon": 8, "config": TINY, "keep": tmp_path / "policy.ppo.zip"}
+    options = {
+        "decisions": 8 * 512,
+        "lanes": 32,
+        "horizon": 8,
+        "config": TINY,
+        "keep": tmp_path / "new" / "policy.ppo.zip",
+    }
 
     def interrupt(_, row: Progress) -> None:
         if row.decisions == 5 * 512:
@@ -94,6 +100,14 @@ def test_an_interrupted_training_goes_on_where_it_was_with_other_luck(tmp_path, 
     whole = [row.reward for row in train_ppo(target(), **{**options, "keep": None})[1]]
     assert [row.reward for row in curve[:5]] == whole[:5]
     assert curve[5].reward not in whole
+
+
+def test_a_training_that_goes_on_with_an_algorithm_is_kept_as_well(tmp_path) -> None:
+    options = {"decisions": 512, "lanes": 32, "horizon": 8, "config": TINY}
+    algorithm, _ = train_ppo(target(), **options)
+    again, curve = train_ppo(target(), **options, algorithm=algorithm, keep=tmp_path / "policy.ppo.zip")
+    assert again is algorithm
+    assert [row.decisions for row in curve] == [512]
 
 
 def test_rewards_in_the_curve_are_in_env_units_and_wrappers_count() -> None:
