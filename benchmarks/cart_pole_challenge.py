@@ -85,7 +85,8 @@ def record(folder: Path, seed: int) -> Dataset:
             left -= 1
             if ended or left == 0:
                 reward = np.ones(len(actions), np.float32)
-                writer.add(Episode(np.stack(seen), np.array(actions), reward, bool(ended), not ended))
+                episode = Episode(np.stack(seen), np.array(actions), reward, bool(ended), not ended)
+                writer.add(episode, key=f"{left:04d}")  # of their keys hangs which are held out
                 seen, actions = [env.reset()[0]], []
     return Dataset(folder)
 
@@ -312,7 +313,7 @@ def add_episode(folder: Path, model: WorldModel[Any], actor: Any, seed: int) -> 
         over = ended or cut
     with DatasetWriter(folder, ENV, env.observation_space, env.action_space) as writer:
         episode = Episode(np.stack(seen), np.array(actions), np.ones(len(actions), np.float32), bool(ended), bool(cut))
-        writer.add(episode)
+        writer.add(episode, key=f"own-{seed}")
 
 
 def draw(results: Sequence[dict[str, Result]], out: Path) -> None:

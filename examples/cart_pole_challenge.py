@@ -41,7 +41,7 @@ with tempfile.TemporaryDirectory() as folder:
             seen.append(obs)
             if ended or t == TRANSITIONS - 1:
                 reward = np.ones(len(actions), np.float32)
-                writer.add(Episode(np.stack(seen), np.array(actions), reward, bool(ended), not ended))
+                writer.add(Episode(np.stack(seen), np.array(actions), reward, bool(ended), not ended), key=f"{t:04d}")
                 seen, actions = [env.reset()[0]], []
 
     # The plain regression of the textbooks; that an episode has ended is read off the next state by CartPole's rule.
