@@ -65,7 +65,7 @@ def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
 def masked_mean_from(least: float, x: Tensor, mask: Tensor) -> Tensor:
     """Return `masked_mean`, or, where the whole batch's is below `least`, that number and no gradient."""
     mean = masked_mean(x, mask)
-    return torch.where(mean_over_processes(mean) < least, least, mean)
+    return torch.where(mean_over_processes(mean) < least, torch.full_like(mean, least), mean)
 
 
 def make_mlp(

@@ -199,7 +199,7 @@ class VaeMdnRnn(WorldModel[State], nn.Module):
         mixture, reward, termination = self._predict(h.flatten(0, 1))
         latent = mixture_nll(*mixture, z[:, 1:].flatten(0, 1)).mean(1).view_as(mask)
         error = (reward.view_as(mask) - config.reward_scale * batch.reward).square()
-        weight = torch.tensor(config.ending_weight, device=mask.device)
+        weight = mask.new_full((), config.ending_weight)
         surprise = nn.functional.binary_cross_entropy_with_logits(
             termination.view_as(mask), batch.terminated, pos_weight=weight, reduction="none"
         )

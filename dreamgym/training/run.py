@@ -48,6 +48,9 @@ class TrainConfig:
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """"bf16" computes the losses of stages that train convolutions under bfloat16 autocast, about twice as fast, with
     float32 weights; "auto" does so where the hardware has it; "fp32" never."""
+    capture: bool = True
+    """On a GPU, record a step once as a CUDA graph and replay it, several times faster where a memory is unrolled;
+    losses that wait for the GPU, and several processes, do without."""
     holdout: float = 0.05
     """Share of episodes that are never trained on, in [0, 1)."""
     log_every: int = 50
@@ -232,6 +235,7 @@ class _Run:
             device=self.device,
             seed=config.seed,
             bf16=self.bf16,
+            capture=config.capture,
             moments=moments,
             bars=config.progress and self.ranks.first,
             ranks=self.ranks,

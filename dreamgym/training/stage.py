@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from dreamgym.core import optimizer
+from dreamgym.core.cuda_graph import record
 from dreamgym.core.model import SequenceBatch, StageConfig, StageHooks
 from dreamgym.core.share import Share, shared
+from dreamgym.core.tree import clone, leaves
 from dreamgym.data.episodes import Dataset
 from dreamgym.data.sequences import SequenceSampler, iterate_obs
 from dreamgym.errors import TrainingFailed
 from dreamgym.training.ranks import Ranks
+
+Gradient: TypeAlias = tuple[Tensor, Tensor, Mapping[str, Tensor]]
+"""The loss, the norm of its gradient, and the terms of the loss."""
 
 
 class StageTrainer:
@@ -34,6 +40,7 @@ class StageTrainer:
         seed: of batches and losses.
         bf16: whether pictures are computed under bfloat16 autocast.
         moments: what `moments` of an interrupted trainer returned; empty for a new one.
+        capture: whether a GPU replays the step as a CUDA graph, if the loss can be recorded.
         bars: whether progress is shown.
         ranks: the processes that optimise it together; each computes its share of a batch.
     """
@@ -49,6 +56,7 @@ class StageTrainer:
         device: torch.device,
         seed: int,
         bf16: bool,
+        capture: bool,
         moments: Mapping[str, Tensor],
         bars: bool,
         ranks: Ranks,
@@ -59,6 +67,9 @@ class StageTrainer:
         self._loss = ranks.parallel(_Loss(model, stage, self._parameters))
         # pictures alone: the products of a memory are too small to gain, and its errors add up over a dream
         self._bf16 = bf16 and any(parameter.ndim >= 4 for parameter in self._parameters)
+        # DistributedDataParallel averages gradients beside the stream that would be recorded
+        self._capture = capture and device.type == "cuda" and ranks.world == 1
+        self._captured: CapturedGradient | None = None
         self._optimizer = torch.optim.Adam(self._parameters, fused=True)
         optimizer.load_moments(self._optimizer, moments)
         self._train = self._sampler(train, ranks.share)
@@ -75,22 +86,41 @@ class StageTrainer:
         """
         batch = self._next[1] if self._next and self._next[0] == step else self._train.batch(step)
         rate = learning_rate(self._config, step)
-        torch.manual_seed(derive_seed(self._seed, self._stage, step))  # a resumed run draws what the killed one would
         self._model.train()
-        self._optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16), shared(self._share):
-            loss, terms = self._loss(batch)
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(self._parameters, self._config.grad_clip)
+        if self._capture and self._captured is None:
+            self._captured = self._record(batch)
+        torch.manual_seed(derive_seed(self._seed, self._stage, step))  # a resumed run draws what the killed one would
+        loss, norm, terms = (self._captured or self._gradient)(batch)
         if step < self._config.steps:  # before the loss is read, while an accelerator still computes
             self._next = (step + 1, self._train.batch(step + 1))
-        self._check_finite(torch.stack([loss.detach(), norm]).tolist(), terms, step)
+        self._check_finite(torch.stack([loss, norm]).tolist(), terms, step)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self._optimizer.step()
         # the fused step forgets to, and layers that keep values derived from their weights look at it
         torch.autograd.graph.increment_version(self._parameters)
         return terms, rate
+
+    def _gradient(self, batch: SequenceBatch) -> Gradient:
+        """Leave the clipped gradient of the loss in the parameters."""
+        self._optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16), shared(self._share):
+            loss, terms = self._loss(batch)
+        loss.backward()
+        return loss.detach(), nn.utils.clip_grad_norm_(self._parameters, self._config.grad_clip), terms
+
+    def _record(self, batch: SequenceBatch) -> CapturedGradient | None:
+        """Return `_gradient` as a CUDA graph; None, and a warning, if the loss waits for the GPU."""
+        try:
+            return CapturedGradient(self._gradient, batch)
+        except RuntimeError as error:
+            self._capture = False
+            warnings.warn(
+                f"stage {self._stage!r} is trained without a CUDA graph, which can be several times slower: its loss "
+                f"makes the host wait for the GPU. {error}",
+                stacklevel=2,
+            )
+            return None
 
     @torch.no_grad()
     def validate(self, num_batches: int) -> dict[str, float]:
@@ -165,6 +195,34 @@ class _Loss(nn.Module):
     def forward(self, batch: SequenceBatch) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Return the loss and its terms."""
         return self._call(batch)
+
+
+class CapturedGradient:
+    """What computes a gradient, as a CUDA graph: the host launches it at once, not operator by operator.
+
+    Args:
+        gradient: takes a batch and returns tensors.
+        batch: of the shapes that all later ones have.
+
+    Raises:
+        RuntimeError: if `gradient` makes the host wait for the device.
+    """
+
+    def __init__(self, gradient: Callable[[SequenceBatch], Gradient], batch: SequenceBatch) -> None:
+        self._batch = clone(batch)
+        self._result: Any = None
+
+        def call() -> None:
+            self._result = gradient(self._batch)
+
+        self._graph = record(call)
+
+    def __call__(self, batch: SequenceBatch) -> Gradient:
+        """Return what `gradient` returns, until the next call overwrites it."""
+        for ours, theirs in zip(leaves(self._batch), leaves(batch), strict=True):
+            ours.copy_(theirs)
+        self._graph.replay()
+        return self._result
 
 
 class Sums:

@@ -1,5 +1,8 @@
 """On a GPU everything gives what it gives on the CPU, and a step never waits: `pytest -m gpu`."""
 
+import warnings
+from dataclasses import replace
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -31,8 +34,10 @@ from dreamgym.planners.shooting import Cem, CemConfig, Mppi, RandomShooting
 from dreamgym.planners.tree_search import TreeSearch
 from dreamgym.registry import DREAMS
 from dreamgym.training import TrainConfig, fit
+from dreamgym.training.log import read_log
 
 GPU = "cuda"
+SMALL = RssmConfig(groups=4, classes=4, deter_dim=16, hidden_dim=16, channels=(4, 4, 8, 8))
 VARIANTS = [(id, variant) for id, dream in DREAMS.items() for variant in dream.variants]
 ALL = pytest.mark.parametrize(("id", "variant"), VARIANTS)
 
@@ -128,11 +133,46 @@ def test_windows_on_a_gpu_are_those_of_the_host(dataset, resident):
         assert torch.allclose(leaf.cpu().float(), named_leaves(theirs)[name].float(), atol=1e-6), name  # 1/255 rounds
 
 
+def losses(dataset, folder, family=Rssm, capture=True):
+    """Return the log of each stage of eight steps of training."""
+    torch.manual_seed(0)
+    model = family(CONFIG if family is VaeMdnRnn else SMALL, dataset.observation_space, dataset.action_space)
+    stages = {name: replace(stage, steps=8, batch_size=4, sequence_length=5) for name, stage in model.stages.items()}
+    config = TrainConfig(device=GPU, precision="fp32", capture=capture, log_every=1, progress=False, tensorboard=False)
+    fit(model, dataset, folder, stages=stages, config=config)
+    return {path.stem: read_log(path) for path in (folder / "logs").glob("*.csv")}
+
+
+@pytest.mark.parametrize("family", [VaeMdnRnn, Rssm])
+def test_a_captured_step_of_training_learns_what_the_plain_one_does(dataset, family, tmp_path):
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*without a CUDA graph")
+        captured = losses(dataset, tmp_path / "captured", family)
+    plain = losses(dataset, tmp_path / "plain", family, capture=False)
+    assert captured.keys() == plain.keys() == set(family.stages)
+    for stage, columns in captured.items():
+        for name in (name for name in columns if "validation" not in name and name != "frames_per_second"):
+            assert columns[name] == pytest.approx(plain[stage][name], rel=0.02), name
+
+
+class Waiting(Rssm):
+    def loss(self, batch, stage):
+        loss, terms = super().loss(batch, stage)
+        assert loss.item() > 0
+        return loss, terms
+
+
+def test_a_loss_that_waits_is_trained_without_a_graph_and_says_so(dataset, tmp_path):
+    with pytest.warns(UserWarning, match="'rssm' is trained without a CUDA graph"):
+        ours = losses(dataset, tmp_path / "waiting", Waiting)
+    theirs = losses(dataset, tmp_path / "plain", capture=False)
+    assert ours["rssm"]["reconstruction"] == pytest.approx(theirs["rssm"]["reconstruction"], rel=0.02)
+
+
 @pytest.mark.parametrize("family", [VaeMdnRnn, Rssm])
 def test_training_learns_resumes_and_leaves_a_dream_for_the_cpu(dataset, family, tmp_path):
-    small = RssmConfig(groups=4, classes=4, deter_dim=16, hidden_dim=16, channels=(4, 4, 8, 8))
     torch.manual_seed(0)
-    model = family(CONFIG if family is VaeMdnRnn else small, dataset.observation_space, dataset.action_space)
+    model = family(CONFIG if family is VaeMdnRnn else SMALL, dataset.observation_space, dataset.action_space)
     config = TrainConfig(device=GPU, log_every=5, checkpoint_every=20, holdout=0.3, progress=False, tensorboard=False)
     for steps in (20, 40):
         stages = {
