@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -169,7 +170,9 @@ def learn_ppo(
             "choose one that does."
         )
     envs = VecMonitor(envs)
-    with use_threads():
+    with use_threads(), warnings.catch_warnings():
+        # here the env computes on the GPU too
+        warnings.filterwarnings("ignore", message="You are trying to run PPO on the GPU")
         if algorithm is None:
             widths = list(config.hidden)
             algorithm = PPO(

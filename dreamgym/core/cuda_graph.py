@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -24,7 +25,9 @@ def record(call: Callable[[], object]) -> torch.cuda.CUDAGraph:
         for i in range(_WARM_UP):
             last = i == _WARM_UP - 1
             # found out now: a recording that fails leaves torch's random numbers unusable
-            torch.cuda.set_sync_debug_mode("error" if last else "default")
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="Synchronization debug mode is a prototype")
+                torch.cuda.set_sync_debug_mode("error" if last else "default")
             try:
                 call()
             finally:

@@ -100,7 +100,9 @@ def test_a_step_makes_nobody_wait_and_a_graph_of_it_steps_as_it_does(id, variant
 
 
 @pytest.mark.slow
-def test_a_compiled_step_dreams_what_the_plain_one_does():
+@pytest.mark.filterwarnings("ignore:TensorFloat32 tensor cores")
+@torch.no_grad()  # as the env steps, and the bench
+def test_a_step_compiles():
     dream = load("DreamDodge-v0", device=GPU)
     calls = gpu_calls(dream, 32, GPU)
     calls["compiled"]()
