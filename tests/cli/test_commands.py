@@ -2,7 +2,9 @@
 
 import json
 import math
+import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -104,12 +106,29 @@ def test_a_shell_completes_commands_options_and_dreams(run, tmp_path):
     assert complete("dreamgym", "train-policy", "--ppo.g") == ["--ppo.gamma", "--ppo.gae-lambda"]
     assert complete("dreamgym", "eval", "--epi") == ["--episodes"]
     assert complete("dreamgym", "eval", "DreamC") == ["DreamCarRacing-v0", "DreamCartPole-v0"]
-    assert run("completion", "zsh")[1] == f"autoload -U +X bashcompinit && bashcompinit\n{script}"
+    assert run("completion", "zsh")[1].endswith(f"\nautoload -U +X bashcompinit && bashcompinit\n{script}")
     fish = run("completion", "fish")[1].splitlines()
     assert "complete -c dreamgym -n '__fish_seen_subcommand_from eval' -l episodes" in fish
     assert "complete -c dreamgym -n __fish_use_subcommand -f -a doctor -d 'Report versions" in {
         line[:78] for line in fish
     }
+
+
+@pytest.mark.parametrize(
+    ("shell", "ask", "expected"),
+    [
+        ("zsh", ["-f", "-c", "source ./script; echo $_comps[dreamgym]"], "_bash_complete -o default -F _dreamgym"),
+        ("fish", ["-c", "source ./script; complete -C 'dreamgym eval DreamC'"], "DreamCarRacing-v0\nDreamCartPole-v0"),
+    ],
+)
+def test_a_shell_that_was_never_set_up_takes_its_script(run, tmp_path, shell, ask, expected):
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    (tmp_path / "script").write_text(run("completion", shell)[1])
+    home = {**os.environ, "HOME": str(tmp_path), "ZDOTDIR": str(tmp_path)}
+    done = subprocess.run([shell, *ask], cwd=tmp_path, env=home, capture_output=True, text=True)
+    assert done.stdout.strip() == expected
+    assert not done.stderr
 
 
 @pytest.mark.parametrize(
