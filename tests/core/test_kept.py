@@ -54,9 +54,7 @@ def test_it_is_written_every_minute(tmp_path, monkeypatch):
 def test_another_trainings_file_is_refused_by_what_differs(tmp_path, monkeypatch):
     monkeypatch.setattr(kept, "KEEP_SECONDS", 0.0)
     write(tmp_path / "a", lanes=4, seed=1)
-    with pytest.raises(
-        InvalidArgument, match=r"a was left by a training with wrap \[\['tent', .*\], lanes 4; give these"
-    ):
+    with pytest.raises(InvalidArgument, match=r"a was left by a training with wrap \[\['tent', .*\], lanes 4; give"):
         Kept(tmp_path / "a", wrap=[]).read(lanes=5, seed=1)
 
 
