@@ -97,6 +97,7 @@ def test_an_interrupted_training_goes_on_where_it_was_with_other_luck(tmp_path, 
     algorithm, curve = train_ppo(target(), **options, keep=Kept(path))
     assert [row.decisions for row in curve] == [512 * (i + 1) for i in range(8)]
     assert algorithm.num_timesteps == 8 * 512
+    assert torch.initial_seed() == 5 * 512
     assert not torch.equal(algorithm.policy.action_net.weight, before.policy.action_net.weight)
     whole = [row.reward for row in train_ppo(target(), **options)[1]]
     assert [row.reward for row in curve[:5]] == whole[:5]
