@@ -278,19 +278,19 @@ def train_dreamer(
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         learner = agent or Dreamer(config or DreamerConfig(), model.feature_dim, model.action_space).to(device)
-        luck = torch.cuda if device.type == "cuda" else torch
         found = keep and keep.read(
-            starts_per_update=starts_per_update, starts=starts, seed=seed, log_every=log_every, device=device.type,
+            starts_per_update=starts_per_update, starts=starts, seed=seed, log_every=log_every,
             model=dream.model_sha256, **asdict(learner.config),
         )  # fmt: skip
         if found:
             learner.load_state_dict(branch(found.tensors, "agent"))
             learner.load_moments(branch(found.tensors, "moments"))
-            luck.set_rng_state(found.tensors["luck"])
+            torch.manual_seed(seed + found.step)  # on a GPU other luck; on the CPU
+            torch.set_rng_state(found.tensors["luck"])  # the same
             curve = [DreamerProgress(**row) for row in found.rows]
 
         def learned() -> dict[str, Tensor]:
-            parts = {"agent": learner.state_dict(), "moments": learner.moments(), "luck": luck.get_rng_state()}
+            parts = {"agent": learner.state_dict(), "moments": learner.moments(), "luck": torch.get_rng_state()}
             return named_leaves(parts)
 
         for update in range(1 + (found.step if found else 0), updates + 1):
