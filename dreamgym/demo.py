@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from dreamgym.bridges.sb3 import export_policy
 from dreamgym.bridges.sb3_ppo import Progress, train_ppo
+from dreamgym.core.kept import Kept
 from dreamgym.core.threads import use_threads
 from dreamgym.core.wrapper import WrapSpec
 from dreamgym.envs.twin import make_real
@@ -68,6 +69,7 @@ def demo(
     """Return what a policy that is trained now, inside a dream, earns there and in the real env, and its rivals.
 
     Writes into `out`: `policy.safetensors`, `demo.json`, `learning_curve.png` and `video.mp4` (`.gif` without ffmpeg).
+    Killed at any moment, the same call goes on with the training from a minute before.
 
     Args:
         dream: a registered dream's id, or a folder that `dreamgym train` wrote.
@@ -95,7 +97,9 @@ def demo(
         out.mkdir(parents=True, exist_ok=True)  # not before it is known that the real env is there
         say(f"training PPO in {plan.lanes} dreams of {dream}; the real environment is not touched meanwhile")
         policy = out / POLICY
-        training = _train(dream, variant, plan, seed, episodes, policy, progress)
+        # another dream's does not stand in the way
+        keep = Kept(out / f"policy.{loaded.model_sha256[:8]}-{seed}.unfinished", episodes=episodes)
+        training = _train(dream, variant, plan, seed, episodes, policy, progress, keep)
         rivals: dict[str, PolicyLike] = {
             "random": "random",
             **({"shipped": "shipped"} if loaded.ships_policy else {}),
@@ -126,6 +130,7 @@ def demo(
     temporary = out / ".demo.json.tmp"
     temporary.write_text(json.dumps(figures, indent=2) + "\n")
     temporary.replace(out / "demo.json")
+    keep.remove()
     return figures
 
 
@@ -144,12 +149,12 @@ def make_plan(card: Mapping[str, Any], minutes: float | None, decisions: int | N
 
 
 def _train(
-    dream: str, variant: str | None, plan: Plan, seed: int, episodes: int, path: Path, progress: bool
+    dream: str, variant: str | None, plan: Plan, seed: int, episodes: int, path: Path, progress: bool, keep: Kept
 ) -> dict[str, Any]:
     """Train until the plan's decisions or minutes are used up, write the policy, and return how it went."""
     loaded = load(dream, variant)
-    begin, limit = time.perf_counter(), 60 * plan.demo_minutes
-    curve: list[dict[str, float]] = []
+    limit = 60 * plan.demo_minutes
+    curve: list[dict[str, float]] = keep.notes
     interval = 0.2 if sys.stderr.isatty() else 20.0
     with tqdm(
         total=plan.decisions, unit=" decisions", unit_scale=True, mininterval=interval, disable=not progress
@@ -159,11 +164,11 @@ def _train(
             actor = PolicyActor(export_policy(algorithm, loaded))
             outcomes = dream_episodes(dream, actor, range(seed, seed + episodes), variant)
             mean = float(np.mean([outcome.total_reward for outcome in outcomes]))
-            curve.append({"decisions": decisions, "dream_return": mean, "seconds": time.perf_counter() - begin})
+            curve.append({"decisions": decisions, "dream_return": mean, "seconds": keep.seconds})
             bar.set_postfix_str(f"dream return {mean:.1f}", refresh=False)
 
         def follow(algorithm: PPO, row: Progress) -> bool:
-            elapsed = time.perf_counter() - begin
+            elapsed = keep.seconds
             affordable = min(plan.decisions, int(row.decisions * limit / elapsed))
             if row.decisions >= affordable * (len(curve) + 1) / CHECKS:
                 check(algorithm, row.decisions)
@@ -173,9 +178,9 @@ def _train(
 
         algorithm, rows = train_ppo(
             loaded, decisions=plan.decisions, lanes=plan.lanes, horizon=plan.horizon, wrap=plan.wrap, seed=seed,
-            progress=follow,
+            progress=follow, keep=keep,
         )  # fmt: skip
-        seconds = time.perf_counter() - begin
+        seconds = keep.seconds
         decisions = rows[-1].decisions
         if not curve or curve[-1]["decisions"] < decisions:
             check(algorithm, decisions)

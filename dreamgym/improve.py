@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dreamgym.bridges.sb3 import export_policy
 from dreamgym.bridges.sb3_ppo import PPOConfig, train_ppo
+from dreamgym.core.kept import Kept
 from dreamgym.core.model import StageConfig
 from dreamgym.core.starts import make_start_bank
 from dreamgym.core.wrapper import WrapSpec
@@ -122,7 +123,7 @@ def _score(number: int, folder: Path, steps: int, here: Path, config: ImproveCon
     if report.is_file():
         return Round(**json.loads(report.read_text()))
     here.mkdir(parents=True, exist_ok=True)
-    policy, kept = here / "policy.safetensors", here / "policy.ppo.zip"
+    policy, keep = here / "policy.safetensors", Kept(here / "policy.unfinished")
     algorithm, _ = train_ppo(
         folder,
         decisions=config.decisions,
@@ -130,7 +131,7 @@ def _score(number: int, folder: Path, steps: int, here: Path, config: ImproveCon
         wrap=config.wrap,
         seed=config.seed,
         config=config.ppo,
-        keep=kept,
+        keep=keep,
     )
     export_policy(algorithm, folder, policy)
     figures = evaluate(
@@ -139,7 +140,7 @@ def _score(number: int, folder: Path, steps: int, here: Path, config: ImproveCon
     real = figures["real"]
     row = Round(number, str(folder), str(policy), figures["dream"]["mean"], real["mean"], real["std"], steps)
     report.write_text(json.dumps(asdict(row), indent=2) + "\n")
-    kept.unlink(missing_ok=True)
+    keep.remove()
     return row
 
 

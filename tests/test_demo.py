@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from unittest.mock import Mock
 
 import pytest
 from tiny import save_tiny_dream
@@ -118,6 +119,28 @@ def test_no_time_and_no_decisions_are_refused(given):
     (name, value), *_ = given.items()
     with pytest.raises(InvalidArgument, match=f"{name} is {value}; expected more than 0"):
         make_plan({}, **{"minutes": None, "decisions": None, **given})
+
+
+def test_an_interrupted_demo_goes_on_with_its_training_and_another_dream_is_no_hindrance(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("dreamgym.core.kept.KEEP_SECONDS", 0.0)
+    out, options = tmp_path / "out", {"decisions": 4 * UPDATE, "episodes": 1, "workers": 1, "progress": False}
+    with monkeypatch.context() as patch:
+        checks = Mock(side_effect=[[Mock(total_reward=1.0)], [Mock(total_reward=2.0)], KeyboardInterrupt])
+        patch.setattr("dreamgym.demo.dream_episodes", checks)  # the third is where it is interrupted
+        with pytest.raises(KeyboardInterrupt):
+            demo(folder, out=out, **options)
+    (left,) = out.iterdir()
+    with pytest.raises(InvalidArgument, match="unfinished was left by a training with episodes 1; give these to go on"):
+        demo(folder, out=out, **{**options, "episodes": 2})
+    other = save_tiny_dream(tmp_path / "other", seed=1, policy_training=QUICK)
+    demo(str(other), out=out, **options)
+    assert left.exists()
+    training = demo(folder, out=out, **options)["training"]
+    assert not left.exists()
+    assert [point["decisions"] for point in training["curve"]] == [UPDATE * n for n in (1, 2, 3, 4)]
+    assert [point["dream_return"] for point in training["curve"][:2]] == [1.0, 2.0]  # as it was told
+    seconds = [point["seconds"] for point in training["curve"]] + [training["seconds"]]
+    assert seconds == sorted(seconds)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="sends SIGINT")

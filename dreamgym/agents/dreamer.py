@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 import torch
@@ -15,12 +15,14 @@ from torch import Tensor, nn
 from dreamgym.agents.dreamer_config import DreamerConfig
 from dreamgym.agents.heads import make_head
 from dreamgym.core.imagine import Imagined, imagine
+from dreamgym.core.kept import Kept
 from dreamgym.core.model import WorldModel
 from dreamgym.core.optimizer import ClippedAdam
 from dreamgym.core.perceptron import make_perceptron
 from dreamgym.core.policy import Policy, PolicyConfig
 from dreamgym.core.returns import lambda_returns, return_scale, update_range
 from dreamgym.core.starts import StartBank
+from dreamgym.core.tree import branch, named_leaves
 from dreamgym.core.two_hot import NUM_BINS, two_hot_loss, two_hot_mean
 from dreamgym.errors import InvalidArgument, InvalidModel
 
@@ -182,13 +184,12 @@ class Dreamer(nn.Module):
 
     def moments(self) -> dict[str, Tensor]:
         """Return the state of both optimisers as named tensors."""
-        return {f"{name}.{key}": x for name, adam in self._optimizers.items() for key, x in adam.state().items()}
+        return named_leaves({name: adam.state() for name, adam in self._optimizers.items()})
 
     def load_moments(self, tensors: Mapping[str, Tensor]) -> None:
         """Take what `moments` returned."""
         for name, adam in self._optimizers.items():
-            prefix = f"{name}."
-            adam.load_state({key.removeprefix(prefix): x for key, x in tensors.items() if key.startswith(prefix)})
+            adam.load_state(branch(tensors, name))
 
     def export(self, dream: str = "", model_sha256: str = "") -> Policy:
         """Return what the actor does without chance, its likeliest action or its mean, as a policy that can be saved.
@@ -248,6 +249,7 @@ def train_dreamer(
     agent: Dreamer | None = None,
     log_every: int = 100,
     progress: Callable[[DreamerProgress], object] | None = None,
+    keep: Kept | None = None,
 ) -> tuple[Policy, list[DreamerProgress]]:
     """Return a policy that was learned from imagined rollouts of a fixed dream alone, and its learning curve.
 
@@ -261,9 +263,10 @@ def train_dreamer(
         agent: one to train further, in place of a new one.
         log_every: updates between two rows of the curve.
         progress: called with each row.
+        keep: interrupted, the same call goes on from it, on the CPU to the same policy.
 
     Raises:
-        InvalidArgument: if a count is not positive.
+        InvalidArgument: if a count is not positive, or another training was kept there.
         UnsupportedSpace: if the actions are neither Discrete nor a bounded Box.
         TrainingFailed: if a loss is not finite.
     """
@@ -274,14 +277,31 @@ def train_dreamer(
     device = bank.is_first.device
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        agent = agent or Dreamer(config or DreamerConfig(), model.feature_dim, model.action_space).to(device)
-        for update in range(1, updates + 1):
-            figures = agent.update(model, bank.sample(torch.rand(starts_per_update, device=device)))
+        learner = agent or Dreamer(config or DreamerConfig(), model.feature_dim, model.action_space).to(device)
+        found = keep and keep.read(
+            starts_per_update=starts_per_update, starts=starts, seed=seed, log_every=log_every,
+            model=dream.model_sha256, **asdict(learner.config),
+        )  # fmt: skip
+        if found:
+            learner.load_state_dict(branch(found.tensors, "agent"))
+            learner.load_moments(branch(found.tensors, "moments"))
+            torch.manual_seed(seed + found.step)  # on a GPU other luck; on the CPU
+            torch.set_rng_state(found.tensors["luck"])  # the same
+            curve = [DreamerProgress(**row) for row in found.rows]
+
+        def learned() -> dict[str, Tensor]:
+            parts = {"agent": learner.state_dict(), "moments": learner.moments(), "luck": torch.get_rng_state()}
+            return named_leaves(parts)
+
+        for update in range(1 + (found.step if found else 0), updates + 1):
+            figures = learner.update(model, bank.sample(torch.rand(starts_per_update, device=device)))
             if update % log_every == 0 or update == updates:
                 curve.append(DreamerProgress(update, {name: float(x) for name, x in figures.items()}))
                 if progress is not None:
                     progress(curve[-1])
-        return agent.export(dream.name, dream.model_sha256), curve
+            if keep:
+                keep.offer(update, curve, learned)
+        return learner.export(dream.name, dream.model_sha256), curve
 
 
 def _scale_last(net: nn.Sequential, factor: float) -> None:

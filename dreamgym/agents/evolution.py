@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from dreamgym.core import noise
 from dreamgym.core.codec import encode_action
+from dreamgym.core.kept import Kept
 from dreamgym.core.model import WorldModel
 from dreamgym.core.policy import Policy, PolicyConfig
 from dreamgym.core.starts import StartBank
@@ -61,6 +63,7 @@ def evolve(
     hidden: Sequence[int] = (),
     starts: str = "all",
     progress: Callable[[Generation], object] | None = None,
+    keep: Kept | None = None,
 ) -> tuple[Policy, list[Generation]]:
     """Return the mean of the last generation as a policy, and what each generation achieved.
 
@@ -75,10 +78,11 @@ def evolve(
         hidden: widths of hidden layers; none is the paper's linear controller.
         starts: "all" recorded situations, or only those that open an episode ("first").
         progress: called after each generation; False ends the evolution.
+        keep: interrupted, the same call goes on from it, to the same policy.
 
     Raises:
         MissingExtra: if pycma is not installed.
-        InvalidArgument: if a count is not positive.
+        InvalidArgument: if a count is not positive, or another evolution was kept there.
 
     Source: Ha & Schmidhuber 2018, section 2.3 and appendix A.4. Where they draw an episode's end, a reward counts here
     with the probability that the episode is still running: the same expectation, less noise.
@@ -94,14 +98,24 @@ def evolve(
     policy = Policy(config, dream.model.action_space)
     search = _search(policy.num_weights(), population, sigma, seed)
     bank = dream.starts.only(starts)
-    history = []
-    for generation in range(1, generations + 1):
+    history, orders = [], []
+    found = keep and keep.read(
+        population=population, rollouts=rollouts, horizon=horizon, sigma=sigma, seed=seed, hidden=list(hidden),
+        starts=starts, model=dream.model_sha256, pycma=metadata.version("cma"),
+    )  # fmt: skip
+    if found:
+        history = [Generation(**row) for row in found.rows]
+        for order in found.tensors["orders"].numpy():  # the search draws the same again, without any dreams
+            orders.append(order)
+            search.tell(search.ask(), list(order))
+    for generation in range(len(history) + 1, generations + 1):
         since = time.perf_counter()
         weights = np.stack(search.ask())  # [N, W]
         returns = expected_returns(
             dream.model, bank, policy, torch.from_numpy(weights).float(), rollouts, horizon, seed, generation
         ).numpy(force=True)
-        search.tell(list(weights), list(rank(returns)))  # it looks at the order only
+        orders.append(rank(returns))
+        search.tell(list(weights), list(orders[-1]))  # it looks at the order only
         finite = returns[np.isfinite(returns)]
         row = Generation(
             generation,
@@ -113,6 +127,8 @@ def evolve(
         history.append(row)
         if progress is not None and progress(row) is False:
             break
+        if keep:
+            keep.offer(generation, history, lambda: {"orders": torch.from_numpy(np.stack(orders))})
     nn.utils.vector_to_parameters(torch.from_numpy(search.mean).float(), policy.parameters())
     return policy.eval(), history
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import time
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -15,17 +13,18 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.utils import safe_mean
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
+from torch import Tensor
 
 from dreamgym.bridges.expected_endings import ExpectedEndings
 from dreamgym.bridges.sb3 import DreamVecEnv
+from dreamgym.core.kept import Kept
+from dreamgym.core.optimizer import load_moments, moments
 from dreamgym.core.perceptron import ACTIVATIONS
 from dreamgym.core.threads import use_threads
+from dreamgym.core.tree import branch, named_leaves
 from dreamgym.core.wrapper import WrapSpec
 from dreamgym.envs.open import Model, open_dream
 from dreamgym.errors import InvalidArgument
-
-KEEP_SECONDS = 60.0
-"""Between two checkpoints of a training."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +91,7 @@ def train_ppo(
     config: PPOConfig | None = None,
     algorithm: PPO | None = None,
     progress: Callable[[PPO, Progress], object] | None = None,
-    keep: Path | None = None,
+    keep: Kept | None = None,
 ) -> tuple[PPO, list[Progress]]:
     """Return a PPO trained inside a dream, and its learning curve.
 
@@ -108,33 +107,24 @@ def train_ppo(
         config: how PPO learns.
         algorithm: train this one further, which an earlier call returned; `config` and `seed` are then its own.
         progress: called after each update, e.g. to write a checkpoint with `export_policy`; False ends the training.
-        keep: file of a checkpoint, written every minute: interrupted, the same call goes on from it, in new dreams.
-            Who has saved what was learned removes it.
+        keep: interrupted, the same call goes on from it, in new dreams.
 
     Raises:
-        InvalidArgument: if the minibatches do not divide a rollout, a count is not positive, or the checkpoint is one
-            of another training.
+        InvalidArgument: if the minibatches do not divide a rollout, a count is not positive, or another training was
+            kept there.
     """
     config = config or PPOConfig()
     envs: VecEnv = DreamVecEnv(
         dream, lanes, reward_scale=config.reward_scale, max_episode_steps=horizon, starts=starts, wrap=wrap,
         device=device, termination="never" if config.expected_endings else "draw",
     )  # fmt: skip
-    if keep is None:
-        return learn_ppo(
-            envs, decisions=decisions, seed=seed, device=device, config=config, algorithm=algorithm, progress=progress
-        )
-    identity = {"lanes": lanes, "horizon": horizon, "starts": starts, "wrap": [list(part) for part in wrap],
-                "seed": seed, **asdict(config), "model": open_dream(dream, None, (), "cpu").model_sha256}  # fmt: skip
-    checkpoint = _Checkpoint(keep, identity, progress)
-    kept = checkpoint.load(device)
-    if kept is not None and kept.num_timesteps >= decisions:
-        return kept, checkpoint.curve
-    trained, _ = learn_ppo(
-        envs, decisions=decisions - (kept.num_timesteps if kept else 0), seed=seed, device=device, config=config,
-        algorithm=kept or algorithm, progress=checkpoint, reset=kept is None,
+    if keep:
+        sha256 = open_dream(dream, None, (), "cpu").model_sha256
+        keep.identity.update(horizon=horizon, starts=starts, wrap=list(wrap), model=sha256)
+    return learn_ppo(
+        envs, decisions=decisions, seed=seed, device=device, config=config, algorithm=algorithm, progress=progress,
+        keep=keep,
     )  # fmt: skip
-    return trained, checkpoint.curve
 
 
 def learn_ppo(
@@ -146,13 +136,12 @@ def learn_ppo(
     config: PPOConfig | None = None,
     algorithm: PPO | None = None,
     progress: Callable[[PPO, Progress], object] | None = None,
-    reset: bool = True,
+    keep: Kept | None = None,
 ) -> tuple[PPO, list[Progress]]:
     """Return a PPO trained in any `VecEnv`, with the options of `train_ppo`: the same agent in dream and reality.
 
     The rewards of `envs` must come multiplied by the config's `reward_scale`. For `expected_endings` it has to be a
-    `DreamVecEnv` that never terminates. Without `reset` an `algorithm` counts its decisions on, and draws other luck
-    than it began with.
+    `DreamVecEnv` that never terminates. Who goes on from `keep` draws other luck than it began with.
     """
     config = config or PPOConfig()
     if decisions < 1:
@@ -188,50 +177,18 @@ def learn_ppo(
             )  # fmt: skip
         else:
             algorithm.set_env(envs)
-            if not reset:
-                algorithm.set_random_seed(seed + algorithm.num_timesteps)
-        watch = _Watch(config, progress)
-        algorithm.learn(decisions, watch, reset_num_timesteps=reset)
+        watch = _Watch(config, progress, keep)
+        found = keep and keep.read(lanes=lanes, seed=seed, **asdict(config))
+        if found:
+            algorithm.policy.load_state_dict(branch(found.tensors, "policy"))
+            load_moments(algorithm.policy.optimizer, branch(found.tensors, "moments"))
+            algorithm.num_timesteps = found.step
+            algorithm.set_random_seed(seed + found.step)
+            watch.curve = [Progress(**row) for row in found.rows]
+        left = decisions - (found.step if found else 0)
+        if left > 0:
+            algorithm.learn(left, watch, reset_num_timesteps=found is None)
     return algorithm, watch.curve
-
-
-class _Checkpoint:
-    """Writes PPO to a file every minute of its training, and reads it again."""
-
-    def __init__(
-        self, path: Path, identity: dict[str, Any], progress: Callable[[PPO, Progress], object] | None
-    ) -> None:
-        # as SB3 keeps it, in JSON
-        self.path, self.identity, self.progress = path, json.loads(json.dumps(identity)), progress
-        self.curve: list[Progress] = []
-        self._since = time.monotonic()
-
-    def load(self, device: str) -> PPO | None:
-        """Return what was kept, if anything was."""
-        if not self.path.exists():
-            return None
-        algorithm: Any = PPO.load(self.path, device=device)
-        kept = algorithm.kept
-        other = [f"{name} {kept['identity'].get(name)!r}" for name, value in self.identity.items()
-                 if kept["identity"].get(name) != value]  # fmt: skip
-        if other:
-            raise InvalidArgument(
-                f"{self.path} was left by a training with {', '.join(other)}; give these to go on with it, or delete "
-                "the file to begin anew."
-            )
-        self.curve = [Progress(**row) for row in kept["curve"]]
-        return algorithm  # type: ignore[no-any-return]
-
-    def __call__(self, algorithm: Any, row: Progress) -> object:
-        self.curve.append(row)
-        if time.monotonic() - self._since >= KEEP_SECONDS:
-            self._since = time.monotonic()
-            algorithm.kept = {"identity": self.identity, "curve": [asdict(each) for each in self.curve]}
-            unfinished = self.path.with_suffix(".tmp.zip")
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            algorithm.save(unfinished)
-            unfinished.replace(self.path)
-        return None if self.progress is None else self.progress(algorithm, row)
 
 
 class _Watch(BaseCallback):
@@ -239,9 +196,11 @@ class _Watch(BaseCallback):
 
     model: PPO
 
-    def __init__(self, config: PPOConfig, progress: Callable[[PPO, Progress], object] | None) -> None:
+    def __init__(
+        self, config: PPOConfig, progress: Callable[[PPO, Progress], object] | None, keep: Kept | None
+    ) -> None:
         super().__init__()
-        self.config, self.progress = config, progress
+        self.config, self.progress, self.keep = config, progress, keep
         self.curve: list[Progress] = []
         self._rewards: list[float] = []
         self._since = time.perf_counter()
@@ -278,3 +237,9 @@ class _Watch(BaseCallback):
         self.curve.append(row)
         if self.progress is not None:
             self._proceed = self.progress(self.model, row) is not False
+        if self.keep:
+            self.keep.offer(row.decisions, self.curve, self._learned)
+
+    def _learned(self) -> dict[str, Tensor]:
+        policy = self.model.policy
+        return named_leaves({"policy": policy.state_dict(), "moments": moments(policy.optimizer)})

@@ -117,6 +117,8 @@ def demo(
 ) -> int:
     """Train a policy inside a dream, score it in the real environment, and draw a video and a plot.
 
+    Killed at any moment, it goes on with the training from a minute before when the same command is given again.
+
     Args:
         dream: id of a registered dream, e.g. DreamDodge-v0 (a minute), or a folder that `dreamgym train` wrote.
         variant: which variant of a registered dream; by default its first.

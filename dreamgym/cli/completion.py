@@ -25,6 +25,11 @@ _dreamgym() {{
 }}
 complete -o default -F _dreamgym dreamgym
 """
+# a shell that was never set up has no compdef, which bashcompinit calls
+_ZSH = """\
+(( $+functions[compdef] )) || { autoload -U compinit && compinit -i }
+autoload -U +X bashcompinit && bashcompinit
+"""
 
 
 def script(shell: str, run: Callable[[list[str]], int], commands: Mapping[str, str]) -> str:
@@ -41,7 +46,7 @@ def script(shell: str, run: Callable[[list[str]], int], commands: Mapping[str, s
         return "\n".join(_fish(options, commands, dreams)) + "\n"
     cases = "\n".join(f'            {name}) words="{" ".join(found)}" ;;' for name, found in options.items())
     bash = _BASH.format(commands=" ".join(commands), cases=cases, dreams=" ".join(dreams))
-    return bash if shell == "bash" else f"autoload -U +X bashcompinit && bashcompinit\n{bash}"
+    return bash if shell == "bash" else _ZSH + bash
 
 
 def options_of(run: Callable[[list[str]], int], command: str) -> list[str]:

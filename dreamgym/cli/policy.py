@@ -16,6 +16,7 @@ from tqdm import tqdm
 from dreamgym.agents.dreamer_config import DreamerConfig
 from dreamgym.bridges.sb3 import export_policy
 from dreamgym.bridges.sb3_ppo import PPOConfig, Progress, train_ppo
+from dreamgym.core.kept import Kept
 from dreamgym.core.policy import Policy, mean_policy, save_policy
 from dreamgym.core.wrapper import WrapSpec
 from dreamgym.errors import InvalidArgument
@@ -45,7 +46,8 @@ class Evolution:
 class PolicyOptions:
     """Train a policy inside a dream; the real environment is not touched.
 
-    PPO, killed at any moment, goes on from a minute before when the same command is given again.
+    Killed at any moment, it goes on from a minute before when the same command is given again; Dreamer, on the CPU, and
+    CMA-ES then end with the policy that they would have learned without a break.
     """
 
     dream: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ID")]
@@ -95,13 +97,17 @@ def train_policy(options: PolicyOptions) -> int:
     if options.members > 1 and options.algo == "dreamer" and options.dreamer.norm != "none":
         raise InvalidArgument("members needs policies without norms; add --dreamer.norm none.")
     train = {"ppo": _ppo, "dreamer": _dreamer, "cma": _cma}[options.algo]
-    seeds = range(options.seed, options.seed + options.members)
-    trained = [train(replace(options, seed=seed), dream, parse_wrap(options.wrap)) for seed in seeds]
+    wrap, place = parse_wrap(options.wrap), options.out or dream.folder / "policy"
+    members = [
+        (replace(options, seed=seed), Kept(place.with_suffix(f".{options.algo}-{seed}.unfinished"), wrap=wrap))
+        for seed in range(options.seed, options.seed + options.members)
+    ]
+    trained = [train(own, dream, wrap, keep) for own, keep in members]
     policy = trained[0][0] if options.members == 1 else mean_policy([policy for policy, _ in trained])
     curve = [row for _, rows in trained for row in rows]
     path = save_policy(policy, options.out) if options.out else ship_policy(dream.folder, policy)
-    for seed in seeds:
-        _kept(options, dream, seed).unlink(missing_ok=True)
+    for _, keep in members:
+        keep.remove()
     if options.json:
         print(json.dumps({"policy": str(path), "curve": [asdict(row) for row in curve]}))
     else:
@@ -110,7 +116,7 @@ def train_policy(options: PolicyOptions) -> int:
     return 0
 
 
-def _ppo(options: PolicyOptions, dream: LoadedDream, wrap: WrapSpec) -> tuple[Policy, Sequence[Any]]:
+def _ppo(options: PolicyOptions, dream: LoadedDream, wrap: WrapSpec, keep: Kept) -> tuple[Policy, Sequence[Any]]:
     with tqdm(total=options.decisions, unit="decision", unit_scale=True, disable=not sys.stderr.isatty()) as bar:
 
         def show(algorithm: Any, row: Progress) -> None:
@@ -128,18 +134,12 @@ def _ppo(options: PolicyOptions, dream: LoadedDream, wrap: WrapSpec) -> tuple[Po
             device=options.device,
             config=options.ppo,
             progress=show,
-            keep=_kept(options, dream, options.seed),
+            keep=keep,
         )
     return export_policy(algorithm, dream), curve
 
 
-def _kept(options: PolicyOptions, dream: LoadedDream, seed: int) -> Path:
-    """Return the file from which an interrupted training by PPO goes on."""
-    assert dream.folder is not None
-    return (options.out or dream.folder / "policy").with_suffix(f".ppo-{seed}.zip")
-
-
-def _dreamer(options: PolicyOptions, dream: LoadedDream, wrap: WrapSpec) -> tuple[Policy, Sequence[Any]]:
+def _dreamer(options: PolicyOptions, dream: LoadedDream, wrap: WrapSpec, keep: Kept) -> tuple[Policy, Sequence[Any]]:
     from dreamgym.agents.dreamer import DreamerProgress, train_dreamer
     from dreamgym.envs.open import open_dream
 
@@ -157,10 +157,11 @@ def _dreamer(options: PolicyOptions, dream: LoadedDream, wrap: WrapSpec) -> tupl
             starts=options.starts,
             seed=options.seed,
             progress=show,
+            keep=keep,
         )
 
 
-def _cma(options: PolicyOptions, dream: LoadedDream, wrap: WrapSpec) -> tuple[Policy, Sequence[Any]]:
+def _cma(options: PolicyOptions, dream: LoadedDream, wrap: WrapSpec, keep: Kept) -> tuple[Policy, Sequence[Any]]:
     from dreamgym.agents.evolution import Generation, evolve
     from dreamgym.envs.open import open_dream
 
@@ -168,10 +169,11 @@ def _cma(options: PolicyOptions, dream: LoadedDream, wrap: WrapSpec) -> tuple[Po
 
         def show(row: Generation) -> None:
             bar.set_postfix(best=f"{row.best:.1f}", mean=f"{row.mean:.1f}", refresh=False)
-            bar.update()
+            bar.update(row.generation - bar.n)
 
         wrapped = open_dream(dream, None, wrap, options.device)
-        return evolve(wrapped, seed=options.seed, starts=options.starts, progress=show, **asdict(options.cma))
+        settings = asdict(options.cma)
+        return evolve(wrapped, seed=options.seed, starts=options.starts, progress=show, keep=keep, **settings)
 
 
 def parse_wrap(texts: Sequence[str]) -> WrapSpec:

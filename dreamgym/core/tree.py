@@ -69,6 +69,11 @@ def from_named_leaves(template: T, leaves: Mapping[str, Any]) -> T:
     return tree_map(lambda _: leaves[next(names)], template)
 
 
+def branch(leaves: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return those of `named_leaves` that lie in the branch with this name, by the names that they have in it."""
+    return {key.removeprefix(f"{name}."): leaf for key, leaf in leaves.items() if key.startswith(f"{name}.")}
+
+
 def where(mask: Tensor, tree: T, other: T) -> T:
     """Return the lanes of `tree` where `mask [B]` holds, those of `other` elsewhere."""
 

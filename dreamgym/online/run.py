@@ -22,7 +22,7 @@ from dreamgym.core.filter import Filter, observe_batch
 from dreamgym.core.optimizer import ClippedAdam
 from dreamgym.core.starts import make_start_bank
 from dreamgym.core.threads import use_threads
-from dreamgym.core.tree import gather
+from dreamgym.core.tree import branch, gather, named_leaves
 from dreamgym.data.collect import record_episode, summarize
 from dreamgym.data.drivers import is_function
 from dreamgym.data.episodes import Dataset, Episode
@@ -263,12 +263,8 @@ class _Run:
 
     def _checkpoint(self) -> None:
         record = {"identity": self.identity, "updates": self.updates, "score": self.score}
-        modules = {"model": self.model.state_dict(), "agent": self.agent.state_dict()}
-        moments = {"model": self.adam.state(), "agent": self.agent.moments()}
-        weights, optimizer = (
-            {f"{name}.{key}": x for name, part in parts.items() for key, x in part.items()}
-            for parts in (modules, moments)
-        )
+        weights = named_leaves({"model": self.model.state_dict(), "agent": self.agent.state_dict()})
+        optimizer = named_leaves({"model": self.adam.state(), "agent": self.agent.moments()})
         write_checkpoint(self.checkpoints, STAGE, self.steps, record, weights, optimizer)
         prune_checkpoints(self.checkpoints, {STAGE: _KEPT})
 
@@ -277,13 +273,10 @@ class _Run:
         for name, config in (("model", self.model.config), ("agent", self.agent.config)):
             recorded[name] = complete(recorded[name], config)
         check_identity(self.out, recorded, self.identity, "Use the same settings, or a new folder.")
-        part = lambda tensors, name: {  # noqa: E731
-            key.removeprefix(f"{name}."): x for key, x in tensors.items() if key.startswith(f"{name}.")
-        }
-        self.model.load_state_dict(part(checkpoint.weights, "model"))
-        self.agent.load_state_dict(part(checkpoint.weights, "agent"))
-        self.adam.load_state(part(checkpoint.optimizer, "model"))
-        self.agent.load_moments(part(checkpoint.optimizer, "agent"))
+        self.model.load_state_dict(branch(checkpoint.weights, "model"))
+        self.agent.load_state_dict(branch(checkpoint.weights, "agent"))
+        self.adam.load_state(branch(checkpoint.optimizer, "model"))
+        self.agent.load_moments(branch(checkpoint.optimizer, "agent"))
         self.updates, self.score = int(checkpoint.record["updates"]), dict(checkpoint.record["score"])
 
     def save(self, card: Mapping[str, Any]) -> tuple[Path, Path]:

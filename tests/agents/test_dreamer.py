@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from dreamgym.agents.dreamer import Dreamer, train_dreamer
 from dreamgym.agents.dreamer_config import DreamerConfig, dreamer_v1, dreamer_v2, dreamer_v3
+from dreamgym.core import kept
+from dreamgym.core.kept import Kept
 from dreamgym.core.model import Transition, WorldModel
 from dreamgym.core.policy import load_policy, save_policy
 from dreamgym.core.starts import StartBank
@@ -154,6 +156,33 @@ def test_the_same_seed_learns_the_same_policy_and_leaves_torchs_generator_alone(
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert not torch.equal(one["net.0.weight"], other["net.0.weight"])
     assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize(
+    "config", [dreamer_v1(hidden=(8,)), dreamer_v2(hidden=(8,), slow_every=3), DreamerConfig(hidden=(8,))]
+)
+def test_a_training_that_was_interrupted_twice_learns_the_same_policy(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(kept, "KEEP_SECONDS", 0.0)
+    path, seen = tmp_path / "dreamer.unfinished", []
+
+    def learn(until=99, **more):
+        def progress(row):
+            seen.append(row.update)
+            if row.update == until:
+                raise KeyboardInterrupt
+
+        options = {"updates": 11, "starts_per_update": 8, "log_every": 2, "config": config, **more}
+        policy, curve = train_dreamer(dream(LEVER), **options, progress=progress)
+        return {name: x.tolist() for name, x in policy.state_dict().items()}, curve
+
+    for until in (4, 8):
+        with pytest.raises(KeyboardInterrupt):
+            learn(until, keep=Kept(path))
+    with pytest.raises(InvalidArgument, match=r"unfinished was left by a training with seed 0, gamma 0.99\d*; give"):
+        learn(keep=Kept(path), seed=1, config=replace(config, gamma=0.9))
+    whole = learn(keep=Kept(path))
+    assert seen == [2, 4, 4, 6, 8, 8, 10, 11]
+    assert whole == learn()
 
 
 @pytest.mark.parametrize("space", [LEVER, BUTTONS], ids=["box", "discrete"])

@@ -2,6 +2,7 @@
 
 import math
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,9 +10,10 @@ import torch
 from gymnasium import spaces
 from target import GAIN, SHIFT, TargetWorld, ToyDream
 
-from dreamgym.agents.evolution import evolve, expected_returns, rank
-from dreamgym.core import noise
+from dreamgym.agents.evolution import Generation, evolve, expected_returns, rank
+from dreamgym.core import kept, noise
 from dreamgym.core.imagine import imagine
+from dreamgym.core.kept import Kept
 from dreamgym.core.policy import Policy, PolicyConfig
 from dreamgym.core.starts import StartBank
 from dreamgym.errors import InvalidArgument, MissingExtra
@@ -127,6 +129,30 @@ def test_diverged_candidates_are_counted_and_do_not_stop_the_search() -> None:
     assert sum(row.diverged for row in history) > 0
     assert math.isfinite(history[-1].best)
     assert policy.act(torch.tensor([[-1.0]])).item() == pytest.approx(math.tanh(-GAIN + SHIFT), abs=0.2)
+
+
+def test_an_evolution_that_was_interrupted_twice_evolves_the_same_policy(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(kept, "KEEP_SECONDS", 0.0)
+    path, seen = tmp_path / "cma.unfinished", []
+
+    def evolved(until: int = 99, **more: Any) -> tuple[list[float], list[float]]:
+        def progress(row: Generation) -> None:
+            seen.append(row.generation)
+            if row.generation == until:
+                raise KeyboardInterrupt
+
+        options = {"generations": 12, "population": 8, "rollouts": 2, "horizon": 3, "hidden": (4,), **more}
+        policy, history = evolve(ToyDream(), **options, progress=progress)
+        return torch.nn.utils.parameters_to_vector(policy.parameters()).tolist(), [row.best for row in history]
+
+    for until in (5, 9):
+        with pytest.raises(KeyboardInterrupt):
+            evolved(until, keep=Kept(path))
+    with pytest.raises(InvalidArgument, match="cma.unfinished was left by a training with seed 0; give these to go on"):
+        evolved(keep=Kept(path), seed=1)
+    whole = evolved(keep=Kept(path))
+    assert seen == [*range(1, 6), *range(5, 10), *range(9, 13)]
+    assert whole == evolved()
 
 
 def test_progress_can_end_the_evolution() -> None:

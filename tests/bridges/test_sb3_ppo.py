@@ -13,10 +13,12 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecMonitor
 from target import target
 
-from dreamgym.bridges import sb3_ppo
 from dreamgym.bridges.expected_endings import ExpectedEndings
 from dreamgym.bridges.sb3 import DreamVecEnv
 from dreamgym.bridges.sb3_ppo import PPOConfig, Progress, learn_ppo, train_ppo
+from dreamgym.core import kept
+from dreamgym.core.kept import Kept
+from dreamgym.core.optimizer import moments
 from dreamgym.errors import InvalidArgument
 
 TINY = PPOConfig(rollout=16, minibatch=256, hidden=(16,), learning_rate=1e-2, reward_scale=1.0)
@@ -73,39 +75,40 @@ def test_progress_can_end_the_training() -> None:
 
 
 def test_an_interrupted_training_goes_on_where_it_was_with_other_luck(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(sb3_ppo, "KEEP_SECONDS", 0.0)
-    options = {
-        "decisions": 8 * 512,
-        "lanes": 32,
-        "horizon": 8,
-        "config": TINY,
-        "keep": tmp_path / "new" / "policy.ppo.zip",
-    }
+    monkeypatch.setattr(kept, "KEEP_SECONDS", 0.0)
+    options = {"decisions": 8 * 512, "lanes": 32, "horizon": 8, "config": TINY}
+    path, weights = tmp_path / "new" / "ppo.unfinished", {}
 
-    def interrupt(_, row: Progress) -> None:
-        if row.decisions == 5 * 512:
+    def interrupt(algorithm: PPO, row: Progress) -> None:
+        if row.decisions == 6 * 512:
             raise KeyboardInterrupt
+        policy = algorithm.policy
+        weights.update({name: x.clone() for name, x in policy.state_dict().items()})
+        weights["moments"] = moments(policy.optimizer)["0.exp_avg_sq"].clone()
 
     with pytest.raises(KeyboardInterrupt):
-        train_ppo(target(), **options, progress=interrupt)
-    with pytest.raises(InvalidArgument, match=r"policy.ppo.zip was left by a training with seed 0; give these to go"):
-        train_ppo(target(), **options, seed=1)
-    kept, before = PPO.load(options["keep"]), train_ppo(target(), **{**options, "decisions": 1})
-    assert before[0].num_timesteps == 5 * 512  # nothing was left to be done
-    algorithm, curve = train_ppo(target(), **options)
+        train_ppo(target(), **options, progress=interrupt, keep=Kept(path))
+    with pytest.raises(InvalidArgument, match=r"ppo.unfinished was left by a training with seed 0; give these to go"):
+        train_ppo(target(), **options, keep=Kept(path), seed=1)
+    before, _ = train_ppo(target(), **{**options, "decisions": 1}, keep=Kept(path))
+    assert before.num_timesteps == 5 * 512  # nothing was left to be done
+    found = {**before.policy.state_dict(), "moments": moments(before.policy.optimizer)["0.exp_avg_sq"]}
+    assert all(torch.equal(found[name], weights[name]) for name in weights)
+    algorithm, curve = train_ppo(target(), **options, keep=Kept(path))
     assert [row.decisions for row in curve] == [512 * (i + 1) for i in range(8)]
     assert algorithm.num_timesteps == 8 * 512
-    assert torch.equal(before[0].policy.action_net.weight, kept.policy.action_net.weight)
-    assert not torch.equal(algorithm.policy.action_net.weight, kept.policy.action_net.weight)
-    whole = [row.reward for row in train_ppo(target(), **{**options, "keep": None})[1]]
+    assert torch.initial_seed() == 5 * 512
+    assert not torch.equal(algorithm.policy.action_net.weight, before.policy.action_net.weight)
+    whole = [row.reward for row in train_ppo(target(), **options)[1]]
     assert [row.reward for row in curve[:5]] == whole[:5]
     assert curve[5].reward not in whole
+    assert curve[5].reward > whole[0]  # it has forgotten nothing
 
 
 def test_a_training_that_goes_on_with_an_algorithm_is_kept_as_well(tmp_path) -> None:
     options = {"decisions": 512, "lanes": 32, "horizon": 8, "config": TINY}
     algorithm, _ = train_ppo(target(), **options)
-    again, curve = train_ppo(target(), **options, algorithm=algorithm, keep=tmp_path / "policy.ppo.zip")
+    again, curve = train_ppo(target(), **options, algorithm=algorithm, keep=Kept(tmp_path / "kept"))
     assert again is algorithm
     assert [row.decisions for row in curve] == [512]
 

@@ -2,12 +2,15 @@
 
 import json
 import math
+import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from inspect import signature
 from pathlib import Path
+from unittest.mock import Mock
 
 import gymnasium as gym
 import pytest
@@ -16,6 +19,7 @@ from tiny import save_tiny_dream, save_tiny_policy
 
 from dreamgym.cli import commands as cli
 from dreamgym.cli.overview import GROUPS
+from dreamgym.core.kept import Kept
 from dreamgym.core.policy import load_policy
 from dreamgym.hub import load
 from dreamgym.models.rssm_sizes import dreamer_v2
@@ -104,12 +108,29 @@ def test_a_shell_completes_commands_options_and_dreams(run, tmp_path):
     assert complete("dreamgym", "train-policy", "--ppo.g") == ["--ppo.gamma", "--ppo.gae-lambda"]
     assert complete("dreamgym", "eval", "--epi") == ["--episodes"]
     assert complete("dreamgym", "eval", "DreamC") == ["DreamCarRacing-v0", "DreamCartPole-v0"]
-    assert run("completion", "zsh")[1] == f"autoload -U +X bashcompinit && bashcompinit\n{script}"
+    assert run("completion", "zsh")[1].endswith(f"\nautoload -U +X bashcompinit && bashcompinit\n{script}")
     fish = run("completion", "fish")[1].splitlines()
     assert "complete -c dreamgym -n '__fish_seen_subcommand_from eval' -l episodes" in fish
     assert "complete -c dreamgym -n __fish_use_subcommand -f -a doctor -d 'Report versions" in {
         line[:78] for line in fish
     }
+
+
+@pytest.mark.parametrize(
+    ("shell", "ask", "expected"),
+    [
+        ("zsh", ["-f", "-c", "source ./script; echo $_comps[dreamgym]"], "_bash_complete -o default -F _dreamgym"),
+        ("fish", ["-c", "source ./script; complete -C 'dreamgym eval DreamC'"], "DreamCarRacing-v0\nDreamCartPole-v0"),
+    ],
+)
+def test_a_shell_that_was_never_set_up_takes_its_script(run, tmp_path, shell, ask, expected):
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    (tmp_path / "script").write_text(run("completion", shell)[1])
+    home = {**os.environ, "HOME": str(tmp_path), "ZDOTDIR": str(tmp_path)}
+    done = subprocess.run([shell, *ask], cwd=tmp_path, env=home, capture_output=True, text=True)
+    assert done.stdout.strip() == expected
+    assert not done.stderr
 
 
 @pytest.mark.parametrize(
@@ -254,9 +275,7 @@ def test_train_writes_a_dream_that_acts_ships_a_policy_and_is_trained_further(ru
     assert card["data"]["episodes"] == 6
     assert card["command"].startswith(f"dreamgym train --data {data} --out {out}")
 
-    monkeypatch.setattr("dreamgym.bridges.sb3_ppo.KEEP_SECONDS", 0.0)
     assert run("train-policy", out, "--decisions", 64, "--lanes", 8, "--ppo.rollout", 4, "--ppo.minibatch", 32)[0] == 0
-    assert list(out.glob("*.zip")) == []
     assert run("eval", out, "--episodes", 1, "--side", "dream")[0] == 0
 
     before = (out / "weights.safetensors").read_bytes()
@@ -319,6 +338,37 @@ def test_train_policy_learns_in_imagination_into_a_file(run, folder, tmp_path):
     assert curve[-1]["update"] == 2
     assert math.isfinite(curve[-1]["figures"]["imagined_return"])
     assert load_policy(file).config.norm == "rms"
+
+
+SHORT = {
+    "ppo": ["--decisions", 192, "--lanes", 8, "--ppo.rollout", 4, "--ppo.minibatch", 32],
+    "dreamer": ["--updates", 6, "--imagined", 4, "--dreamer.horizon", 3, "--dreamer.norm", "none"],
+    "cma": ["--cma.generations", 6, "--cma.population", 4, "--cma.rollouts", 2, "--cma.horizon", 5],
+}
+
+
+@pytest.mark.parametrize("algo", SHORT)
+def test_train_policy_goes_on_where_it_was_interrupted(run, folder, tmp_path, monkeypatch, algo):
+    if algo == "cma":
+        pytest.importorskip("cma")
+    dream = Path(shutil.copytree(folder, tmp_path / "dream"))
+    before, command = set(dream.iterdir()), ["train-policy", dream, "--algo", algo, "--members", 2, *SHORT[algo]]
+    monkeypatch.setattr("dreamgym.core.kept.KEEP_SECONDS", 0.0)
+    with monkeypatch.context() as patch:
+        patch.setattr("dreamgym.cli.policy.ship_policy", Mock(side_effect=KeyboardInterrupt))
+        assert run(*command)[0] == 130
+    assert {*dream.iterdir()} - before == {dream / f"policy.{algo}-{seed}.unfinished" for seed in (0, 1)}
+    (dream / "card.toml").touch()  # it is loaded again, as by another process
+    status, _, error = run(*command, "--wrap", "temperature:temperature=2")
+    assert status == 2
+    assert re.search(rf"policy.{algo}-0.unfinished was left by a training with wrap \[\]; give these to go on", error)
+    offers = []
+    monkeypatch.setattr(Kept, "offer", lambda *args: offers.append(args))
+    status, out, _ = run(*command, "--json")
+    assert status == 0
+    assert offers == []  # everything had been learned
+    assert len(json.loads(out)["curve"]) == {"ppo": 12, "dreamer": 2, "cma": 12}[algo]
+    assert {*dream.iterdir()} - before == {dream / "policy.safetensors"}
 
 
 def test_several_members_act_as_the_mean_of_what_their_seeds_learn_alone(run, folder, tmp_path):

@@ -41,6 +41,12 @@ def test_from_named_leaves_undoes_named_leaves():
         tree.from_named_leaves(state(), {k: v for k, v in leaves.items() if k != "memory.h"})
 
 
+def test_a_branch_has_the_leaves_that_lie_in_it_by_their_names_there():
+    leaves = tree.named_leaves({"a": {"b": 1, "c.d": 2}, "ab": {"c": 3}})
+    assert tree.branch(leaves, "a") == {"b": 1, "c.d": 2}
+    assert tree.branch(leaves, "ab") == {"c": 3}
+
+
 def test_where_picks_lanes_of_tensors_and_arrays():
     one, two = state(), tree.gather(state(), torch.tensor([2, 2, 2]))
     picked = tree.where(torch.tensor([True, False, True]), one, two)
