@@ -261,7 +261,7 @@ def train(arguments: list[str]) -> int:
 
 
 def train_policy(arguments: list[str]) -> int:
-    """Train a policy inside a dream, by PPO or by evolution."""
+    """Train a policy inside a dream, by PPO, Dreamer or evolution."""
     from dreamgym.cli.policy import PolicyOptions, train_policy
 
     return train_policy(parse(PolicyOptions, "train-policy", arguments))

@@ -199,7 +199,8 @@ def take_cover() -> Config:
 
     Imps and fireballs are what is seldom there, so odd pixels weigh more. The end is foreseen from the memory, since
     the game shows nothing after it; the prior learns without free nats and dreams without the share spread evenly, so
-    that what has come up does not vanish by chance.
+    that what has come up does not vanish by chance. The posterior is pulled hard towards the prior: groups are drawn
+    apart from each other, and a fireball that only many of them together can draw comes up too seldom.
     """
     return Config(
         groups=32,
@@ -210,6 +211,8 @@ def take_cover() -> Config:
         continue_weight=15.0,
         odd_weight=30.0,
         last_picture=False,
+        dynamics_weight=1.0,
+        representation_weight=2.0,
         dynamics_free_nats=0.0,
         dream_unimix=0.0,
     )
