@@ -93,7 +93,8 @@ plt.show()
 # - **The latent.** PlaNet and V1 draw *z* from Gaussians. V2 draws classes, 8 of 8 here and 32 of 32 in the paper: a
 #   mixture of classes can say "left or right" where a Gaussian says "in between".
 # - **The pull.** A single KL drags prior and posterior together, with 3 nats free of charge. V2 weighs the two
-#   directions apart, since a bad prior should not spoil a good posterior, with 1 nat free in the mean. V3 frees 1 nat at every moment.
+#   directions apart, since a bad prior should not spoil a good posterior, with 1 nat free in the mean. V3 frees 1 nat
+#   at every moment.
 # - **The scales.** V3 reads and draws symmetric logarithms and guesses rewards as a histogram (`two_hot`), so that
 #   one setting does for rewards of 0.01 and of 1,000.
 #
@@ -177,9 +178,9 @@ plt.show()
 
 # %% [markdown]
 # Newer is not better here. Nothing branches in a pendulum, and three smooth numbers are what a Gaussian is made for;
-# classes have to learn a smooth thing piece by piece. V3 has logarithms, normalised layers and a histogram to help
-# it, and stands between. V2 has classes without these: after 600 steps its reconstruction is still more than ten times
-# the others', and it dreams worst at every distance. What the papers won with classes they won on pictures of games, where
+# classes have to learn a smooth thing piece by piece. V3 has logarithms, normalised layers and a histogram to help it,
+# and stands between. V2 has classes without these: after 600 steps its reconstruction is still more than ten times the
+# others', and it dreams worst at every distance. What the papers won with classes they won on pictures of games, where
 # things appear and disappear: *Inside the dream* shows what a single Gaussian does there.
 #
 # ## Who acts
@@ -283,14 +284,15 @@ plt.show()
 # On the left what the actors hope for. It falls at first, because a critic begins at nothing, and only the 15 dreamed
 # steps count. On the right what they earn.
 #
-# - **V1** swings the real pendulum up first. Where the dynamics are smooth, a gradient through them says more than a
-#   score does.
-# - **V3** is there after 300 to 400 updates, loses all of it at 500 and has it back at 600. A policy that is tried once,
-#   at the end, owes its score to where training stops.
-# - **V2** learns nothing, and hopes for the least of all: its world does not even promise it a way up.
+# - **V1** is the first of the three to balance the real pendulum. Where the dynamics are smooth, a gradient through
+#   them says more than a score does.
+# - **V3** is there after 300 to 400 updates, loses all of it at 500 and has it back at 600. A policy that is tried
+#   once, at the end, owes its score to where training stops.
+# - **V2** learns nothing, and hopes for the least of all: it finds no way up in its dreams either.
 #
-# The dashed lines say why. The same V2, to the last setting, learns in V3's world as V1 does in its own; and V3, which
-# learns in its own world, gets no further than half way in V2's. It is the world that decides here and not the actor.
+# The dashed lines say why. The same V2, to the last setting, learns in V3's world what V1 learns in its own; and V3,
+# which learns in its own world, gets no further than half way in V2's. It is the world, more than the actor, that
+# decides here.
 #
 # ## Reality
 #
@@ -328,13 +330,14 @@ print(f"{(time.process_time() - STARTED) / 60:.1f} minutes of processor time")
 
 # %% [markdown]
 # Everybody who had a world to trust swings up and balances: PlaNet, V1, V3, and V2's actor as V3's guest. Their means
-# lie within two standard errors of each other, so this page does not rank them; it is one seed of each, too. What differs
-# is the price. A planner needs no learning beyond the world but thinks at every step: its 10 episodes cost as much time
-# as an actor's whole training, twice as much with plans twice as long, and an actor answers at once ever after.
+# lie within two standard errors of each other, so this page does not rank them; it is one seed of each, too. What
+# differs is the price. A planner needs no learning beyond the world but thinks at every step: its 10 episodes cost as
+# much time as an actor's whole training, twice as much with plans twice as long, and an actor answers at once ever
+# after.
 #
-# V2 at home earns less than chance: its pendulum whirls round, as the regular waves on the right say. That is no verdict
-# on V2. Its world got 600 steps, where the paper's gets hundreds of thousands, and pictures, for which classes were made.
-# It shows what V3 set out to mend: without logarithms and normalised layers the same setting does not fit every task.
+# V2 at home earns less than chance: its pendulum whirls round, as the regular waves on the right say. That is no
+# verdict on V2. Its world got 600 steps, where the paper's gets hundreds of thousands, and pictures, for which classes
+# were made. Which of V3's changes mends it is the second exercise.
 #
 # ## Exercises
 #
