@@ -64,12 +64,12 @@ from dreamgym.models.rssm_sizes import dreamer_v1, dreamer_v2, dreamer_v3, plane
 
 def print_changes(configs):
     fields = [asdict(config) for config in configs.values()]
-    print(f"{'':22}" + "".join(f"{name:>14}" for name in configs))
+    print(f"{'':22}" + "".join(f"{name:>15}" for name in configs))
     for field in fields[0]:
         values = [each[field] for each in fields]
         if len(set(map(str, values))) > 1:
             shown = [f"{value:g}" if isinstance(value, float) else str(value) for value in values]
-            print(f"{field:22}" + "".join(f"{text:>14}" for text in shown))
+            print(f"{field:22}" + "".join(f"{text:>15}" for text in shown))
 
 
 # %%
@@ -277,7 +277,7 @@ for name in policies:
     panels[1].plot(np.linspace(0, UPDATES, len(curves[name])), curves[name], style, label=name)
 panels[0].set(xlabel="update of actor and critic", ylabel="discounted return hoped for")
 panels[1].set(xlabel="update of actor and critic", ylabel=f"real return, mean of {SCORED}")
-panels[1].legend(frameon=False, fontsize=8)
+panels[1].legend(frameon=False, fontsize=8, loc=(1.02, 0.3))
 plt.show()
 
 # %% [markdown]
@@ -321,8 +321,8 @@ panels[0].boxplot(list(scores.values()), orientation="horizontal", tick_labels=l
 panels[0].set(xlabel="real return of an episode of 200 steps")
 for name, height in heights.items():
     panels[1].plot(height, label=name)
-panels[1].set(xlabel="step", ylabel="height, mean of the episodes")
-panels[1].legend(frameon=False, fontsize=8)
+panels[1].set(xlabel="step", ylabel="mean height, as drawn by the world")
+panels[1].legend(frameon=False, fontsize=8, loc=(1.02, 0.3))
 plt.show()
 for name, values in scores.items():
     print(f"{name:25} {np.mean(values):6.0f} +- {np.std(values) / len(values) ** 0.5:3.0f}, worst {min(values):.0f}")
