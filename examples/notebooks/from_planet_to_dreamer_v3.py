@@ -291,8 +291,8 @@ plt.show()
 # - **V2** learns nothing, and hopes for the least of all: it finds no way up in its dreams either.
 #
 # The dashed lines say why. The same V2, to the last setting, learns in V3's world what V1 learns in its own; and V3,
-# which learns in its own world, gets no further than half way in V2's. It is the world, more than the actor, that
-# decides here.
+# which learns in its own world, wavers in V2's and ends less than half way up. It is the world, more than the actor,
+# that decides here.
 #
 # ## Reality
 #
@@ -331,8 +331,8 @@ print(f"{(time.process_time() - STARTED) / 60:.1f} minutes of processor time")
 # %% [markdown]
 # Everybody who had a world to trust swings up and balances: PlaNet, V1, V3, and V2's actor as V3's guest. Their means
 # lie within two standard errors of each other, so this page does not rank them; it is one seed of each, too. What
-# differs is the price. A planner needs no learning beyond the world but thinks at every step: its 10 episodes cost as
-# much time as an actor's whole training, twice as much with plans twice as long, and an actor answers at once ever
+# differs is the price. A planner needs no learning beyond the world but thinks at every step: its 10 episodes cost about
+# as much time as an actor's whole training, twice as much with plans twice as long, and an actor answers at once ever
 # after.
 #
 # V2 at home earns less than chance: its pendulum whirls round, as the regular waves on the right say. That is no
