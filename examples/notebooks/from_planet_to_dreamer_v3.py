@@ -332,8 +332,8 @@ print(f"{(time.process_time() - STARTED) / 60:.1f} minutes of processor time")
 # Everybody who had a world to trust swings up and balances: PlaNet, V1, V3, and V2's actor as V3's guest. Their means
 # lie within two standard errors of each other, so this page does not rank them; it is one seed of each, too. What
 # differs is the price. A planner needs no learning beyond the world but thinks at every step: its 10 episodes cost
-# about as much time as an actor's whole training, twice as much with plans twice as long, and an actor answers at once ever
-# after.
+# about as much time as an actor's whole training, twice as much with plans twice as long, and an actor answers at
+# once ever after.
 #
 # V2 at home earns less than chance: its pendulum whirls round, as the regular waves on the right say. That is no
 # verdict on V2. Its world got 600 steps, where the paper's gets hundreds of thousands, and pictures, for which classes
