@@ -12,7 +12,8 @@ import pytest
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "examples" / "notebooks").glob("*.ipynb"))
 SMALL = {  # what the cell tagged "parameters" says, in seconds instead of minutes
     "from_planet_to_dreamer_v3": {
-        "EPISODES": 20, "TRAINING": 5, "UPDATES": 2, "WINDOWS": 2, "SCORED": 2, "CANDIDATES": 4,
+        "EPISODES": 20, "TRAINING": 5, "UPDATES": 2, "WINDOWS": 2, "SCORED": 2, "PLANNED": 2,
+        "CANDIDATES": 4,
     },
     "inside_the_dream": {
         "EPISODES": 40, "V_STEPS": 20, "M_STEPS": 20, "GENERATIONS": 2, "DECISIONS": 2048, "LANES": 32, "SCORED": 2,
