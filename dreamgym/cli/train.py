@@ -53,6 +53,9 @@ class TrainOptions:
     """Go on from the newest checkpoint in the folder, if there is one."""
     starts: int = 2000
     """States in the start bank, where dreams begin."""
+    starts_data: Annotated[tuple[str, ...], tyro.conf.arg(metavar="DATA")] = ()
+    """Recordings that the start bank is filled from; by default all that were trained on. Those of a good policy know
+    the situations that a good policy gets into."""
     real: Annotated[str | None, tyro.conf.arg(metavar="ID")] = None
     """Gymnasium id of the real twin; by default the env that was recorded."""
     max_episode_steps: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
@@ -65,7 +68,10 @@ class TrainOptions:
 def train(arguments: Sequence[str]) -> int:
     """Train a world model on recorded experience and save it as a dream."""
     options = parse(arguments)
-    dataset = Dataset([find_data(name, options.out / TRAINING / "minari") for name in options.data])
+    dataset, starts = (
+        Dataset([find_data(name, options.out / TRAINING / "minari") for name in names])
+        for names in (options.data, options.starts_data or options.data)
+    )
     run = options.run
     torch.manual_seed(run.seed)
     model = build_model(options.family, asdict(options.config), dataset.observation_space, dataset.action_space)
@@ -82,7 +88,7 @@ def train(arguments: Sequence[str]) -> int:
     )
     if not is_first_process():
         return 0
-    bank = make_start_bank(model, dataset.split(run.holdout)[0], options.starts, seed=run.seed)
+    bank = make_start_bank(model, starts.split(run.holdout)[0], options.starts, seed=run.seed)
     figures = {"steps": dict(result.steps), "terms": dict(result.terms), "validation": dict(result.validation)}
     card = {
         "id": options.out.resolve().name,

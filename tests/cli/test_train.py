@@ -1,7 +1,9 @@
 """Training from Minari datasets, without a folder of recordings in between."""
 
 import gymnasium as gym
+import numpy as np
 import pytest
+import torch
 
 import dreamgym
 from dreamgym.cli import commands as cli
@@ -39,6 +41,22 @@ def test_minari_datasets_become_a_dream_with_the_real_twin_that_they_name(tmp_pa
     assert card["data"]["steps"] == 32
     figures = dreamgym.evaluate(tmp_path / "dream", "random", episodes=1)
     assert figures["real"]["lengths"] == figures["dream"]["lengths"] == [200]
+
+
+def test_dreams_begin_in_the_recordings_that_are_named_for_it(tmp_path):
+    for name, seed in (("learned", 0), ("begun", 7)):
+        collect("Pendulum-v1", tmp_path / name, episodes=3, seed=seed, max_episode_steps=9, progress=False)
+    model = ["--model=mlp_ensemble", "--model.hidden-dim=4", "--model.num-members=2", "--model.termination=never"]
+    brief = ["--ensemble.steps=1", "--starts=8", "--no-tensorboard", "--holdout=0"]
+    for out, more in (("usual", []), ("named", [f"--starts-data={tmp_path / 'begun'}"])):
+        data, folder = str(tmp_path / "learned"), tmp_path / out
+        with pytest.raises(SystemExit, match="0"):
+            cli.main(["train", "--data", data, "--out", str(folder), *model, *brief, *more])
+    for out, source in (("usual", "learned"), ("named", "begun")):
+        recorded = np.concatenate([episode.obs for episode in Dataset(tmp_path / source)])
+        dream = dreamgym.load(tmp_path / out)
+        first = dream.model.decode(dream.starts.sample(torch.linspace(0, 0.99, 8))).numpy()
+        assert all(np.abs(recorded - obs).sum(1).min() < 0.05 for obs in first), out
 
 
 def test_a_missing_dataset_is_said_in_one_line(tmp_path, minari, capsys):
