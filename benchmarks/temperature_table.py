@@ -103,8 +103,8 @@ def fill(options: Options) -> None:
         print(lesson, score, flush=True)
 
 
-Group = tuple[str, str, int]
-"""World, starts and horizon: one table."""
+Group = tuple[str, str, int, int]
+"""World, starts, horizon and decisions of a training: one table."""
 
 
 def tables(rows: Sequence[Row]) -> dict[Group, dict[str, list[Row]]]:
@@ -112,7 +112,7 @@ def tables(rows: Sequence[Row]) -> dict[Group, dict[str, list[Row]]]:
     found: dict[Group, dict[str, list[Row]]] = {}
     for row in sorted(rows, key=lambda row: _order(row[0].dreams)):
         lesson = row[0]
-        table = found.setdefault((lesson.world, lesson.starts, lesson.horizon), {})
+        table = found.setdefault((lesson.world, lesson.starts, lesson.horizon, lesson.decisions), {})
         table.setdefault(lesson.dreams, []).append(row)
     return found
 
@@ -126,8 +126,8 @@ def _order(dreams: str) -> tuple[bool, float | str]:
 
 def print_tables(found: dict[Group, dict[str, list[Row]]]) -> None:
     """Print Markdown; the errors are those of `lessons.mean`."""
-    for (world, starts, horizon), table in found.items():
-        print(f"\n{world}, dreams of {horizon} decisions from {starts} situations\n")
+    for (world, starts, horizon, decisions), table in found.items():
+        print(f"\n{world}, dreams of {horizon} decisions from {starts} situations, {decisions:,} decisions in all\n")
         print("| temperature | dream at it | dream at 1 | real | real, each seed |")
         print("| --- | --- | --- | --- | --- |")
         for dreams, rows in table.items():
@@ -155,7 +155,7 @@ def draw(found: dict[Group, dict[str, list[Row]]], path: Path) -> None:
 
     columns = sorted({dreams for table in found.values() for dreams in table}, key=_order)
     figure = Figure(figsize=(4.4 * len(found), 3.8), dpi=110, layout="constrained")
-    for axes, ((world, starts, horizon), table) in zip(
+    for axes, ((world, starts, horizon, decisions), table) in zip(
         figure.subplots(1, len(found), sharex=True, sharey=True, squeeze=False)[0], found.items(), strict=True
     ):
         for (side, color), shift in zip(SIDES.items(), (-0.08, 0.08), strict=True):
@@ -167,7 +167,8 @@ def draw(found: dict[Group, dict[str, list[Row]]], path: Path) -> None:
             for place, m in zip(places, means, strict=True):
                 axes.plot([place] * len(m.each), m.each, "o", color=color, markersize=3, alpha=0.45)
         axes.set_xticks(range(len(columns)), columns)
-        axes.set_title(f"{world}\n{horizon} decisions from {starts} situations", loc="left", fontsize=9)
+        title = f"{world}, {decisions:,} decisions\n{horizon} in a dream, from {starts} situations"
+        axes.set_title(title, loc="left", fontsize=9)
         axes.set_xlabel("temperature of the dreams that it learned in")
         axes.grid(axis="y", color="#e5e5e5", linewidth=0.8)
         axes.set_axisbelow(True)

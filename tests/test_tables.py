@@ -117,9 +117,11 @@ def test_rows_that_exist_are_not_made_again(tmp_path: Path, monkeypatch: pytest.
 def test_a_table_begins_with_the_cold_dreams_and_ends_with_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     lesson = lessons.Lesson(world="W", dreams="random")
     shuffled = [(replace(lesson, dreams=name), score(9.0)) for name in ("random", "1.30", "0.10", "penalty", "1.00")]
-    found = temperature.tables([*shuffled, (replace(lesson, starts="first"), score(7.0))])
-    assert list(found) == [("W", "all", 100), ("W", "first", 100)]
-    assert list(found["W", "all", 100]) == ["0.10", "1.00", "1.30", "penalty", "random"]
+    other = [(replace(lesson, starts="first"), score(7.0)), (replace(lesson, decisions=9), score(8.0))]
+    found = temperature.tables([*shuffled, *other])
+    usual = ("W", "all", 100, lesson.decisions)
+    assert set(found) == {usual, ("W", "first", 100, lesson.decisions), ("W", "all", 100, 9)}
+    assert list(found[usual]) == ["0.10", "1.00", "1.30", "penalty", "random"]
     temperature.print_tables(found)
     assert "| 0.10 | 3 ± 0 | 2 ± 0 | 9 ± 0 | 9 |" in capsys.readouterr().out
     temperature.draw(found, tmp_path / "plots" / "t.png")
