@@ -32,3 +32,9 @@ register_dream(
     real="Pendulum-v1",
     max_episode_steps=200,
 )
+register_dream(
+    "DreamDoomTakeCover-v0",
+    variants={"rssm": _HERE / "take_cover_rssm"},
+    real="DoomTakeCover-v0",
+    max_episode_steps=525,
+)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-import dreamgym  # noqa: F401  registers the env
+import dreamgym
 from dreamgym.core.model import SequenceBatch
 from dreamgym.data.collect import collect
 from dreamgym.errors import InvalidAction, InvalidArgument, MissingExtra, StepBeforeReset
@@ -203,3 +203,35 @@ def test_opening_a_game_leaves_nothing_in_the_working_folder(monkeypatch, tmp_pa
     monkeypatch.chdir(tmp_path)
     open_game().close()
     assert list(Path().iterdir()) == []
+
+
+PROBES = {"nothing": lambda step: 0, "sweep": lambda step: 1 + step // 25 % 2}
+
+
+def dreamed_tics(player, temperature=1.0, lanes=100):
+    """Return how long dreams from episode starts last on average if `PROBES[player]` plays."""
+    wrap = [("temperature", {"temperature": temperature})]
+    envs = gym.make_vec("DreamDoomTakeCover-v0", num_envs=lanes, observation="features", starts="first", wrap=wrap)
+    envs.reset(seed=9_300_000)
+    tics, alive = np.zeros(lanes), np.ones(lanes, bool)
+    for step in range(525):
+        _, reward, dead, over, _ = envs.step(np.full(lanes, PROBES[player](step)))
+        tics += alive * reward
+        alive &= ~(dead | over)
+    return tics.mean()
+
+
+def test_who_stands_still_dies_in_the_dream_as_soon_as_in_the_game_but_in_a_cold_dream_lives_on():
+    real = dreamgym.load("DreamDoomTakeCover-v0").card["probes"]["nothing"]["real"]["mean"]
+    assert dreamed_tics("nothing") == pytest.approx(real, rel=0.2)
+    assert dreamed_tics("nothing", temperature=0.1) > 2 * real
+
+
+def test_the_sweep_lives_far_longer_than_who_stands_still_in_the_dream_too():
+    assert dreamed_tics("sweep") > 3 * dreamed_tics("nothing")
+
+
+def test_the_shipped_policy_looks_and_lives_longer_in_the_game_than_the_sweep_that_does_not():
+    pytest.importorskip("vizdoom")
+    scores = dreamgym.evaluate("DreamDoomTakeCover-v0", side="real", episodes=12, seed=9_400_000)["real"]
+    assert scores["mean"] > dreamgym.load("DreamDoomTakeCover-v0").card["probes"]["sweep"]["real"]["mean"]

@@ -18,7 +18,10 @@ import dreamgym
 from dreamgym.registry import DREAMS
 
 IDS = [id for id in DREAMS if id.startswith("Dream")]
-ADVICE = "A Box observation space|For Box action spaces|Your observation|Not able to test|We recommend"
+ADVICE = (
+    "A Box observation space|The minimal resolution|For Box action spaces|"
+    "Your observation|Not able to test|We recommend"
+)
 
 
 @pytest.mark.filterwarnings(f"ignore:.*({ADVICE})")
