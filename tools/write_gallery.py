@@ -16,6 +16,8 @@ from dreamgym.cli.listing import listing
 from dreamgym.hub import read_card
 
 DOCS = Path(__file__).parents[1] / "docs"
+REAL_EXTRAS = {"DoomTakeCover-v0": "doom"}
+"""Real twins that need more than the package -> the extra that brings it."""
 LEAD = """# Gallery
 
 Every dream that ships, with what its card and its report say. In the loops the dream begins in a moment of the real
@@ -122,7 +124,9 @@ def commands(row: Mapping[str, Any], card: Mapping[str, Any], default: bool) -> 
     told = called(row, default)
     made = "\n".join(card["commands"])
     remark = f"\n{card['remark']}\n" if card.get("remark") else ""
-    return f"""```sh
+    extra = REAL_EXTRAS.get(row["real"])
+    needs = f'*Not run in CI as it stands: the real twin needs `pip install "dreamgym[{extra}]"`.*\n\n' if extra else ""
+    return f"""{needs}```sh
 dreamgym play {told} --side-by-side
 dreamgym eval {told} --episodes {card["scores"]["real"]["episodes"]} --seed {card["seed"]}
 ```
