@@ -68,10 +68,8 @@ class TrainOptions:
 def train(arguments: Sequence[str]) -> int:
     """Train a world model on recorded experience and save it as a dream."""
     options = parse(arguments)
-    dataset, starts = (
-        Dataset([find_data(name, options.out / TRAINING / "minari") for name in names])
-        for names in (options.data, options.starts_data or options.data)
-    )
+    dataset = _open(options.data, options.out)
+    starts = _open(options.starts_data, options.out) if options.starts_data else dataset
     run = options.run
     torch.manual_seed(run.seed)
     model = build_model(options.family, asdict(options.config), dataset.observation_space, dataset.action_space)
@@ -104,6 +102,10 @@ def train(arguments: Sequence[str]) -> int:
     else:
         print(f"{folder} holds the dream. Next: dreamgym train-policy {folder}; dreamgym eval {folder}")
     return 0
+
+
+def _open(names: Sequence[str], out: Path) -> Dataset:
+    return Dataset([find_data(name, out / TRAINING / "minari") for name in names])
 
 
 def parse(arguments: Sequence[str]) -> Any:
