@@ -28,20 +28,19 @@ _FEW = 48
 
 @dataclass(frozen=True)
 class Net:
-    """Perceptrons that share nothing but their shape, the biases of the first layer among its weights."""
+    """Perceptrons that share nothing but their shape; biases are weights of a number that is never 0."""
 
     weights: list[Tensor]
-    """`[E, n, k]` of each layer; the first one's last column meets a 1."""
-    biases: list[Tensor]
-    """`[E, n, 1]` of each layer but the first."""
+    """`[E, n, k]` of each layer. The first one's last column meets a 1, each other one's the last hidden number, which
+    is always what the activation makes of 1."""
 
     def __call__(self, x: Tensor, activation: Activation) -> Tensor:
         """Return the answers `[E, n, L]` to `x [E, k, L]`, or to the same `[1, k, L]` for all of them."""
         first, *others = self.weights
         one = len(x) == 1  # then a single product serves all of them
         out = torch.mm(first.flatten(0, 1), x[0]).view(*first.shape[:2], -1) if one else torch.bmm(first, x)
-        for weight, bias in zip(others, self.biases, strict=True):
-            out = torch.baddbmm(bias, weight, activation(out))
+        for weight in others:
+            out = torch.bmm(weight, activation(out))
         return out
 
     def by_parts(self, x: Tensor, activation: Activation, lanes: int) -> Tensor:
@@ -49,6 +48,26 @@ class Net:
         if x.shape[2] <= lanes:
             return self(x, activation)
         return torch.cat([self(part, activation) for part in x.split(lanes, 2)], 2)
+
+
+def _net(weights: list[Tensor], biases: list[Tensor], unit: float, dtype: torch.dtype) -> Net:
+    """Return perceptrons of weights `[E, n, k]` and biases `[E, n, 1]`, of which the first layer reads a 1 as well.
+
+    Args:
+        weights, biases: of each layer.
+        unit: what the activation makes of 1.
+        dtype: of the products.
+    """
+    joined, read = [], 1.0
+    for weight, bias in zip(weights, biases, strict=True):
+        layer = torch.cat([weight, bias / read], 2)
+        if len(joined) < len(weights) - 1:
+            row = layer.new_zeros(len(layer), 1, layer.shape[2])
+            row[:, :, -1] = 1 / read
+            layer = torch.cat([layer, row], 1)
+        joined.append(layer.to(dtype))
+        read = unit
+    return Net(joined)
 
 
 @dataclass(frozen=True)
@@ -71,6 +90,7 @@ class Folded:
 def fold(
     probabilistic: bool,
     layers: int,
+    unit: float,
     pays: bool,
     tells: bool,
     dtype: torch.dtype,
@@ -92,6 +112,7 @@ def fold(
     Args:
         probabilistic: whether variances are predicted.
         layers: of each member.
+        unit: what the activation makes of 1.
         pays: whether the members predict the reward.
         tells: whether a perceptron tells endings.
         dtype: float32.
@@ -103,18 +124,17 @@ def fold(
             `[n]`, if there is one.
     """
     width, bounds, others = len(obs_std), others[: 2 * probabilistic], others[2 * probabilistic :]
-    weights, biases, others = others[:layers], others[layers : 2 * layers], others[2 * layers :]
     obs_std, action_std = (torch.where(std > 0, std, 1) for std in (obs_std, action_std))
 
-    def reading(weight: Tensor, bias: Tensor) -> Tensor:
-        """Return `[E, n, O + A + 1]` first weights that read an action in env units and have the biases `[E, n]`."""
-        weight, bias = weight.double(), bias.double()
+    def reading(weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """Return first weights `[E, n, O + A]` and biases `[E, n, 1]` that read an action in env units."""
         acting = weight[:, :, width:] / action_std
-        return torch.cat([weight[:, :, :width], acting, (bias - acting @ action_mean)[:, :, None]], 2).to(dtype)
+        return torch.cat([weight[:, :, :width], acting], 2), bias - acting @ action_mean[:, None]
 
     shift, gain = change_mean / obs_std, change_std / obs_std
-    turned = [weight[elites].transpose(1, 2).contiguous() for weight in weights]
-    across = [bias[elites].transpose(1, 2).contiguous() for bias in biases]
+    weights = [weight[elites].double().transpose(1, 2) for weight in others[:layers]]
+    biases = [bias[elites].double().transpose(1, 2) for bias in others[layers : 2 * layers]]
+    weights[0], biases[0] = reading(weights[0], biases[0])
     scales, offsets = [gain, *[reward_std] * pays], [shift, *[reward_mean] * pays]
     rows, variance = len(torch.cat(scales)), None
     keep = [*range(rows)]
@@ -126,15 +146,15 @@ def fold(
         keep += range(rows, rows + width)
         scales, offsets = [*scales, torch.ones_like(gain)], [*offsets, -highest]
     scale, offset = torch.cat(scales)[:, None], torch.cat(offsets)[:, None]
-    turned[-1] = (turned[-1][:, keep] * scale).to(dtype)
-    across[-1] = (across[-1][:, keep] * scale + offset).to(dtype)
-    members = Net([reading(turned[0], across[0][:, :, 0]), *turned[1:]], across[1:])
+    weights[-1], biases[-1] = weights[-1][:, keep] * scale, biases[-1][:, keep] * scale + offset
+    members = _net(weights, biases, unit, dtype)
     ending: Net | float = float(ending_mean)
     if tells and float(ending_std) > 0:
-        (first, *later), (bias, *later_biases) = others[::2], others[1::2]
-        now, after = first[:, :-width], first[:, -width:]
-        top = torch.cat([after, reading(now[None], bias[None])[0]], 1)
-        ending = Net([top[None], *(w[None] for w in later)], [b[None, :, None] for b in later_biases])
+        weights = [weight[None].double() for weight in others[2 * layers :: 2]]
+        biases = [bias[None, :, None].double() for bias in others[2 * layers + 1 :: 2]]
+        now, after = weights[0].tensor_split([weights[0].shape[2] - width], 2)
+        now, biases[0] = reading(now, biases[0])
+        ending = _net([torch.cat([after, now], 2), *weights[1:]], biases, unit, dtype)
     weight = torch.where(gain > 0, 1 / gain.square(), 0) / (len(elites) * width)
     return Folded(members, variance, ending, pays, weight.repeat(len(elites)).to(dtype))
 

@@ -139,7 +139,7 @@ class MlpEnsemble(WorldModel[State], nn.Module):
             self.register_buffer(f"{name}_std", torch.ones(width, dtype=torch.float64))
         self._scales = Derived(_scales)
         pays, telling = self.reward_fn is None, self.termination_fn is None
-        self._folded = Derived(partial(fold, config.probabilistic, config.layers + 1, pays, telling))
+        self._folded = Derived(partial(fold, config.probabilistic, config.layers + 1, self.net.unit, pays, telling))
         self._reports = len(self.elites) > 1
 
     def initial(self, batch_size: int) -> State:

@@ -48,6 +48,7 @@ class Perceptrons(nn.Module):
             raise InvalidArgument(f"activation is {activation!r}; expected one of {', '.join(ACTIVATIONS)}.")
         self.num, self.activation = num, ACTIVATIONS[activation]()
         self.in_place = _IN_PLACE[activation]
+        self.unit = float(self.activation(torch.ones(())))
         widths = [input_dim, *[hidden_dim] * layers, output_dim]
         self.weights = nn.ParameterList(_uniform(num, k, n, k) for k, n in pairwise(widths))  # [N, k, n]
         self.biases = nn.ParameterList(_uniform(num, 1, n, k) for k, n in pairwise(widths))  # [N, 1, n]
