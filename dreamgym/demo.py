@@ -32,6 +32,7 @@ from dreamgym.evaluation.video import write_video
 from dreamgym.hub import POLICY, LoadedDream, load
 
 CHECKS = 20  # points of the learning curve
+PEAK = "promises above {} a decision, more than reality pays, count against it"
 TRAINED = "trained"  # the policy of this run, beside "random" and "shipped"
 
 
@@ -96,6 +97,8 @@ def demo(
         speed = {"real": real_speed(dream, variant), "dream": dream_speed(loaded, plan.lanes)}
         out.mkdir(parents=True, exist_ok=True)  # not before it is known that the real env is there
         say(f"training PPO in {plan.lanes} dreams of {dream}; the real environment is not touched meanwhile")
+        if plan.peak is not None:
+            say(f"{PEAK.format(plan.peak)}, so that a dream return that is too good comes down again")
         policy = out / POLICY
         # another dream's does not stand in the way
         keep = Kept(out / f"policy.{loaded.model_sha256[:8]}-{seed}.unfinished", episodes=episodes)
@@ -200,9 +203,11 @@ def _draw(figures: dict[str, Any], loaded: LoadedDream, out: Path) -> None:
     """Write the plot and the video, or a notice instead of each that cannot be made."""
     files, scores = figures["files"], figures["policies"]
     try:
-        points = [(point["decisions"], point["dream_return"]) for point in figures["training"]["curve"]]
+        training = figures["training"]
+        points = [(point["decisions"], point["dream_return"]) for point in training["curve"]]
+        points.insert(0, (0, scores["random"]["dream"]["mean"]))  # what has learned nothing
         real = {name: score["real"]["mean"] for name, score in scores.items()}
-        title = f"PPO inside {loaded.name}"
+        title = f"PPO inside {loaded.name}" + (f"\n{PEAK.format(training['peak'])}" if training["peak"] else "")
         files["learning_curve"] = str(draw_curve(points, real, out / "learning_curve.png", title))
     except MissingExtra as missing:
         figures["notices"].append(str(missing))
