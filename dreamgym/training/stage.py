@@ -110,14 +110,14 @@ class StageTrainer:
         return loss.detach(), nn.utils.clip_grad_norm_(self._parameters, self._config.grad_clip), terms
 
     def _record(self, batch: SequenceBatch) -> CapturedGradient | None:
-        """Return `_gradient` as a CUDA graph; None, and a warning, if the loss waits for the GPU."""
+        """Return `_gradient` as a CUDA graph; None, and a warning, if it cannot be recorded."""
         try:
             return CapturedGradient(self._gradient, batch)
         except RuntimeError as error:
             self._capture = False
             warnings.warn(
-                f"stage {self._stage!r} is trained without a CUDA graph, which can be several times slower: its loss "
-                f"makes the host wait for the GPU. {error}",
+                f"stage {self._stage!r} is trained without a CUDA graph, which can be several times slower: a step of it "
+                f"cannot be recorded, most often because the loss makes the host wait for the GPU. {error}",
                 stacklevel=2,
             )
             return None
