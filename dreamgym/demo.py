@@ -102,6 +102,8 @@ def demo(
         policy = out / POLICY
         # another dream's does not stand in the way
         keep = Kept(out / f"policy.{loaded.model_sha256[:8]}-{seed}.unfinished", episodes=episodes)
+        if keep.path.exists():
+            say(f"found {keep.path}: going on where that training was interrupted")
         training = _train(dream, variant, plan, seed, episodes, policy, progress, keep)
         rivals: dict[str, PolicyLike] = {
             "random": "random",

@@ -121,7 +121,9 @@ def test_no_time_and_no_decisions_are_refused(given):
         make_plan({}, **{"minutes": None, "decisions": None, **given})
 
 
-def test_an_interrupted_demo_goes_on_with_its_training_and_another_dream_is_no_hindrance(folder, tmp_path, monkeypatch):
+def test_an_interrupted_demo_goes_on_with_its_training_and_another_dream_is_no_hindrance(
+    folder, tmp_path, monkeypatch, capsys
+):
     monkeypatch.setattr("dreamgym.core.kept.KEEP_SECONDS", 0.0)
     out, options = tmp_path / "out", {"decisions": 4 * UPDATE, "episodes": 1, "workers": 1, "progress": False}
     with monkeypatch.context() as patch:
@@ -135,7 +137,8 @@ def test_an_interrupted_demo_goes_on_with_its_training_and_another_dream_is_no_h
     other = save_tiny_dream(tmp_path / "other", seed=1, policy_training=QUICK)
     demo(str(other), out=out, **options)
     assert left.exists()
-    training = demo(folder, out=out, **options)["training"]
+    training = demo(folder, out=out, **{**options, "progress": True})["training"]
+    assert f"found {left}: going on where that training was interrupted" in capsys.readouterr().err
     assert not left.exists()
     assert [point["decisions"] for point in training["curve"]] == [UPDATE * n for n in (1, 2, 3, 4)]
     assert [point["dream_return"] for point in training["curve"][:2]] == [1.0, 2.0]  # as it was told

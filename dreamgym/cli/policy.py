@@ -102,6 +102,9 @@ def train_policy(options: PolicyOptions) -> int:
         (replace(options, seed=seed), Kept(place.with_suffix(f".{options.algo}-{seed}.unfinished"), wrap=wrap))
         for seed in range(options.seed, options.seed + options.members)
     ]
+    for _, keep in members:
+        if keep.path.exists():
+            print(f"found {keep.path}: going on where that training was interrupted", file=sys.stderr)
     trained = [train(own, dream, wrap, keep) for own, keep in members]
     policy = trained[0][0] if options.members == 1 else mean_policy([policy for policy, _ in trained])
     curve = [row for _, rows in trained for row in rows]

@@ -116,7 +116,7 @@ class StageTrainer:
         except RuntimeError as error:
             self._capture = False
             warnings.warn(
-                f"stage {self._stage!r} is trained without a CUDA graph, which can be several times slower: a step of it "
+                f"stage {self._stage!r} is trained without a CUDA graph, which can be several times slower: its step "
                 f"cannot be recorded, most often because the loss makes the host wait for the GPU. {error}",
                 stacklevel=2,
             )

@@ -356,7 +356,7 @@ def test_train_policy_goes_on_where_it_was_interrupted(run, folder, tmp_path, mo
     monkeypatch.setattr("dreamgym.core.kept.KEEP_SECONDS", 0.0)
     with monkeypatch.context() as patch:
         patch.setattr("dreamgym.cli.policy.ship_policy", Mock(side_effect=KeyboardInterrupt))
-        assert run(*command)[0] == 130
+        assert run(*command) == (130, "", "interrupted\n")
     assert {*dream.iterdir()} - before == {dream / f"policy.{algo}-{seed}.unfinished" for seed in (0, 1)}
     (dream / "card.toml").touch()  # it is loaded again, as by another process
     status, _, error = run(*command, "--wrap", "temperature:temperature=2")
@@ -364,8 +364,9 @@ def test_train_policy_goes_on_where_it_was_interrupted(run, folder, tmp_path, mo
     assert re.search(rf"policy.{algo}-0.unfinished was left by a training with wrap \[\]; give these to go on", error)
     offers = []
     monkeypatch.setattr(Kept, "offer", lambda *args: offers.append(args))
-    status, out, _ = run(*command, "--json")
+    status, out, error = run(*command, "--json")
     assert status == 0
+    assert error.count("going on where that training was interrupted") == 2
     assert offers == []  # everything had been learned
     assert len(json.loads(out)["curve"]) == {"ppo": 12, "dreamer": 2, "cma": 12}[algo]
     assert {*dream.iterdir()} - before == {dream / "policy.safetensors"}
