@@ -58,7 +58,8 @@ def _net(weights: list[Tensor], biases: list[Tensor], unit: float, dtype: torch.
         unit: what the activation makes of 1.
         dtype: of the products.
     """
-    joined, read = [], 1.0
+    joined: list[Tensor] = []
+    read = 1.0
     for weight, bias in zip(weights, biases, strict=True):
         layer = torch.cat([weight, bias / read], 2)
         if len(joined) < len(weights) - 1:
