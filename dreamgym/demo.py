@@ -209,7 +209,9 @@ def _draw(figures: dict[str, Any], loaded: LoadedDream, out: Path) -> None:
         points = [(point["decisions"], point["dream_return"]) for point in training["curve"]]
         points.insert(0, (0, scores["random"]["dream"]["mean"]))  # what has learned nothing
         real = {name: score["real"]["mean"] for name, score in scores.items()}
-        title = f"PPO inside {loaded.name}" + (f"\n{PEAK.format(training['peak'])}" if training["peak"] else "")
+        title = f"PPO inside {loaded.name}"
+        if training["peak"] is not None:
+            title += f"\n{PEAK.format(training['peak'])}"
         files["learning_curve"] = str(draw_curve(points, real, out / "learning_curve.png", title))
     except MissingExtra as missing:
         figures["notices"].append(str(missing))

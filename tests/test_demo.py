@@ -14,6 +14,7 @@ from tiny import save_tiny_dream
 from dreamgym import cli, evaluate, load, load_policy
 from dreamgym.demo import Plan, demo, make_plan, print_demo
 from dreamgym.errors import DreamgymError, InvalidArgument
+from dreamgym.evaluation.learning_curve import draw_curve
 from dreamgym.hub import ship_policy
 
 LANES = 16
@@ -54,6 +55,16 @@ def test_it_writes_all_that_it_names_and_nothing_else(figures, folder, out):
     assert {str(path) for path in out.iterdir()} == set(figures["files"].values())
     assert json.loads((out / "demo.json").read_text()) == figures
     load_policy(out / "policy.safetensors", load(folder))
+
+
+def test_its_curve_begins_with_what_has_learned_nothing_and_says_why_it_may_come_down(folder, tmp_path, monkeypatch):
+    drawn = Mock(wraps=draw_curve)
+    monkeypatch.setattr("dreamgym.demo.draw_curve", drawn)
+    found = demo(folder, out=tmp_path / "out", episodes=1, workers=1, progress=False)
+    points, _, _, title = drawn.call_args.args
+    assert points[0] == (0, found["policies"]["random"]["dream"]["mean"])
+    assert [decisions for decisions, _ in points] == [0, UPDATE, 2 * UPDATE]
+    assert title.endswith("\npromises above 1.0 a decision, more than reality pays, count against it")
 
 
 def test_the_table_says_what_the_figures_say(figures, capsys):
