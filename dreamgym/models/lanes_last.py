@@ -20,8 +20,10 @@ from dreamgym.core.sampling import PerLane
 
 Activation = Callable[[Tensor], Tensor]
 
-_LANES = 256
-"""Lanes of all members whose hidden numbers stay in the processor's cache from layer to layer."""
+_LANES = 1024
+"""Lanes of one member whose hidden numbers stay in the processor's cache from layer to layer."""
+_TOGETHER = 256
+"""Lanes up to which it costs less to ask all members in one product a layer than one after the other."""
 _FEW = 48
 """Lanes up to which it costs less to ask all members than to sort the lanes."""
 
@@ -33,21 +35,30 @@ class Net:
     weights: list[Tensor]
     """`[E, n, k]` of each layer. The first one's last column meets a 1, each other one's the last hidden number, which
     is always what the activation makes of 1."""
+    apart: list[tuple[Tensor, ...]]
+    """The same of each of the E, `[n, k]` of each layer."""
 
     def __call__(self, x: Tensor, activation: Activation) -> Tensor:
         """Return the answers `[E, n, L]` to `x [E, k, L]`, or to the same `[1, k, L]` for all of them."""
+        if x.shape[2] > _LANES:
+            return torch.cat([self(part, activation) for part in x.split(_LANES, 2)], 2)
+        if x.shape[2] <= _TOGETHER:
+            return self._together(x, activation)
+        out = x.new_empty(len(self.apart), self.weights[-1].shape[1], x.shape[2])
+        asked = x.unbind() * (len(out) // len(x))
+        for (*hidden, last), numbers, answer in zip(self.apart, asked, out.unbind(), strict=True):
+            for weight in hidden:
+                numbers = activation(torch.mm(weight, numbers))
+            torch.mm(last, numbers, out=answer)
+        return out
+
+    def _together(self, x: Tensor, activation: Activation) -> Tensor:
         first, *others = self.weights
         one = len(x) == 1  # then a single product serves all of them
         out = torch.mm(first.flatten(0, 1), x[0]).view(*first.shape[:2], -1) if one else torch.bmm(first, x)
         for weight in others:
             out = torch.bmm(weight, activation(out))
         return out
-
-    def by_parts(self, x: Tensor, activation: Activation, lanes: int) -> Tensor:
-        """Return the same, some lanes at a time."""
-        if x.shape[2] <= lanes:
-            return self(x, activation)
-        return torch.cat([self(part, activation) for part in x.split(lanes, 2)], 2)
 
 
 def _net(weights: list[Tensor], biases: list[Tensor], unit: float, dtype: torch.dtype) -> Net:
@@ -68,7 +79,7 @@ def _net(weights: list[Tensor], biases: list[Tensor], unit: float, dtype: torch.
             layer = torch.cat([layer, row], 1)
         joined.append(layer.to(dtype))
         read = unit
-    return Net(joined)
+    return Net(joined, list(zip(*(layer.unbind() for layer in joined), strict=True)))
 
 
 @dataclass(frozen=True)
@@ -84,6 +95,8 @@ class Folded:
     """Reads the observation that is reached, and what the members read; or the share of transitions that end."""
     pays: bool
     """Whether the reward is predicted."""
+    centre: Tensor
+    """`[E, E]`, takes the members' mean from what each of them says."""
     weight: Tensor
     """`[E * O]`, of squared deviations in the square of the disagreement."""
 
@@ -156,8 +169,10 @@ def fold(
         now, after = weights[0].tensor_split([weights[0].shape[2] - width], 2)
         now, biases[0] = reading(now, biases[0])
         ending = _net([torch.cat([after, now], 2), *weights[1:]], biases, unit, dtype)
-    weight = torch.where(gain > 0, 1 / gain.square(), 0) / (len(elites) * width)
-    return Folded(members, variance, ending, pays, weight.repeat(len(elites)).to(dtype))
+    count = len(elites)
+    centre = torch.eye(count, dtype=dtype) - 1 / count
+    weight = torch.where(gain > 0, 1 / gain.square(), 0) / (count * width)
+    return Folded(members, variance, ending, pays, centre, weight.repeat(count).to(dtype))
 
 
 @dataclass(frozen=True)
@@ -198,20 +213,25 @@ def dream(
     """
     lanes, width = obs.shape
     now = obs.t()
-    read = torch.cat([now, action.t(), obs.new_ones(1, lanes)])  # [O + A + 1, L]
+    read = torch.cat([now, action.t(), _ones(lanes)])  # [O + A + 1, L]
     if report:
-        out = folded.members.by_parts(read[None], activation, _LANES)  # [E, ..., L]
+        out = folded.members(read[None], activation)  # [E, ..., L]
         chosen = out.gather(0, member.expand(1, out.shape[1], lanes))[0]  # [..., L]
     else:
         chosen = _ask(folded.members, activation, read, _sort(member[None].numpy(), folded), 0)
-    after = _moved(folded, now, chosen, noise[:, :width].t().contiguous(), _spread(temperature))
+    after = _moved(folded, now, chosen, noise[:, :width].t(), _spread(temperature))
     disagreement = None
     if report:
-        means = out[:, :width]
-        squares = (means - means.mean(0)).square_().flatten(0, 1)  # [E * O, L]
-        disagreement = torch.mv(squares.t(), folded.weight).sqrt_()
-    reward = chosen[width].clone() if folded.pays else None
+        squares = torch.mm(folded.centre, out.flatten(1)[:, : width * lanes]).square_()  # [E, O * L]
+        disagreement = torch.mv(squares.view(-1, lanes).t(), folded.weight).sqrt_()
+    reward = chosen[width] if folded.pays else None
     return Dreamed(after.t().contiguous(), reward, _endings(folded, activation, after, read), disagreement)
+
+
+@lru_cache(maxsize=16)
+def _ones(lanes: int) -> Tensor:
+    """Return `[1, L]`, which nobody writes to."""
+    return torch.ones(1, lanes)
 
 
 @dataclass(frozen=True)
@@ -271,7 +291,7 @@ def _moved(folded: Folded, now: Tensor, chosen: Tensor, noise: Tensor, spread: f
     std = torch.addcmul(*folded.variance[:1], folded.variance[1], chosen[-width:].sigmoid()).sqrt_()
     if isinstance(spread, Tensor) or spread != 1:
         std *= spread
-    return std.mul_(noise).add_(chosen[:width]).add_(now)
+    return torch.addcmul(now + chosen[:width], std, noise)
 
 
 def _spread(temperature: PerLane) -> float | Tensor:
@@ -283,19 +303,18 @@ def _endings(folded: Folded, activation: Activation, after: Tensor, read: Tensor
     """Return `[L]` the probability that the episode ends with observations `[O, L]`, and what the members had read."""
     if not isinstance(folded.ending, Net):
         return after.new_full(after.shape[1:], folded.ending)
-    lanes = len(folded.members.weights[0]) * _LANES
-    return folded.ending.by_parts(torch.cat([after, read])[None], activation, lanes)[0, 0].sigmoid_()
+    return folded.ending(torch.cat([after, read])[None], activation)[0, 0].sigmoid_()
 
 
 def draw_members(noise: Tensor, count: int) -> Tensor:
     """Return int64 members `[...]` that standard normals `[...]` draw."""
-    return torch.from_numpy(np.searchsorted(_cuts(count), noise.numpy(), side="right"))
+    return torch.bucketize(noise.contiguous(), _cuts(count), right=True)
 
 
 @lru_cache(maxsize=16)
-def _cuts(count: int) -> np.ndarray:
+def _cuts(count: int) -> Tensor:
     """Return what divides the standard normals into as many equally likely parts."""
-    return ndtri(torch.arange(1, count, dtype=torch.float64) / count).float().numpy()
+    return ndtri(torch.arange(1, count, dtype=torch.float64) / count).float()
 
 
 @dataclass(frozen=True)
@@ -329,8 +348,8 @@ def _ask(members: Net, activation: Activation, read: Tensor, order: _Order, t: i
     """Return `[..., L]` what those who dream say of what they read, `[O + A + 1, L]`."""
     count = len(members.weights[0])
     if order.columns is None:
-        out = members.by_parts(read[None], activation, _LANES)  # [E, ..., L]
+        out = members(read[None], activation)  # [E, ..., L]
         return out[0] if count == 1 else out.gather(0, order.places[t].expand(1, *out.shape[1:]))[0]
     asked = read.index_select(1, order.columns[t]).view(len(read), count, order.each).transpose(0, 1)
-    out = members.by_parts(asked, activation, _LANES)  # [E, ..., each]
+    out = members(asked, activation)  # [E, ..., each]
     return out.transpose(0, 1).flatten(1).index_select(1, order.places[t])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -14,6 +15,8 @@ from dreamgym.errors import InvalidArgument
 T = TypeVar("T")
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+_edits = attrgetter("_version")
 
 
 class Derived(Generic[T]):
@@ -34,7 +37,11 @@ class Derived(Generic[T]):
     def __call__(self, dtype: torch.dtype, *weights: Tensor) -> T:
         """Return `build(dtype, *weights)`."""
         # the addresses tell apart weights that replaced each other, which both may have been edited 0 times
-        key = [dtype, *[(w.data_ptr(), 0 if w.is_inference() else w._version) for w in weights]]
+        try:
+            edits = list(map(_edits, weights))
+        except RuntimeError:  # of some, made in inference mode, torch counts none
+            edits = [0 if weight.is_inference() else weight._version for weight in weights]
+        key = [dtype, list(map(Tensor.data_ptr, weights)), edits]
         if key != self._key:
             with torch.no_grad(), torch.autocast(weights[0].device.type, enabled=False):  # it outlives the context
                 self._value, self._key = self._build(dtype, *(w.detach() for w in weights)), key

@@ -55,7 +55,7 @@ def assert_same(one, other, close=1e-5):
 
 
 @pytest.mark.parametrize("quiet", [False, True], ids=["told", "quiet"])
-@pytest.mark.parametrize("lanes", [1, 48, 49, 700])
+@pytest.mark.parametrize("lanes", [1, 48, 49, 700, 1100])
 @pytest.mark.parametrize(
     "change",
     [
