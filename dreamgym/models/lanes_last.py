@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
@@ -35,8 +35,11 @@ class Net:
     weights: list[Tensor]
     """`[E, n, k]` of each layer. The first one's last column meets a 1, each other one's the last hidden number, which
     is always what the activation makes of 1."""
-    apart: list[tuple[Tensor, ...]]
-    """The same of each of the E, `[n, k]` of each layer."""
+
+    @cached_property
+    def apart(self) -> list[tuple[Tensor, ...]]:
+        """The same of each of the E, `[n, k]` of each layer."""
+        return list(zip(*(layer.unbind() for layer in self.weights), strict=True))
 
     def __call__(self, x: Tensor, activation: Activation) -> Tensor:
         """Return the answers `[E, n, L]` to `x [E, k, L]`, or to the same `[1, k, L]` for all of them."""
@@ -79,7 +82,7 @@ def _net(weights: list[Tensor], biases: list[Tensor], unit: float, dtype: torch.
             layer = torch.cat([layer, row], 1)
         joined.append(layer.to(dtype))
         read = unit
-    return Net(joined, list(zip(*(layer.unbind() for layer in joined), strict=True)))
+    return Net(joined)
 
 
 @dataclass(frozen=True)
