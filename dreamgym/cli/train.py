@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -159,8 +159,11 @@ def _load_weights(model: Any, dream: LoadedDream) -> None:
         theirs, ours = getattr(dream.model, name), getattr(model, name)
         if theirs != ours:
             raise InvalidArgument(f"{dream.name} has {name} {theirs}; the data have {ours}. Train without --from.")
+    trained: Mapping[str, Any] = dream.model.state_dict()  # type: ignore[attr-defined]
+    parts = {name.partition(".")[0] for name in trained}
+    new = {name: weight for name, weight in model.state_dict().items() if name.partition(".")[0] not in parts}
     try:
-        model.load_state_dict(dream.model.state_dict())  # type: ignore[attr-defined]
+        model.load_state_dict({**trained, **new})  # a part that the dream lacks begins as drawn
     except RuntimeError as error:
         raise InvalidArgument(
             f"the weights of {dream.name} do not fit other sizes; leave the --model options out. {error}"

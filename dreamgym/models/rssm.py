@@ -20,6 +20,7 @@ from dreamgym.core.sampling import PerLane, log_probs, most_likely, sample_categ
 from dreamgym.core.tree import tree_map, where
 from dreamgym.core.two_hot import NUM_BINS, two_hot_loss, two_hot_mean
 from dreamgym.errors import InvalidArgument
+from dreamgym.models.coupling import Coupling
 from dreamgym.models.layers import make_mlp, masked_mean, masked_mean_from
 from dreamgym.models.recurrent import BlockGru, DenseGru
 from dreamgym.models.rssm_sizes import PRESETS, Config
@@ -92,6 +93,11 @@ class Rssm(WorldModel[State], nn.Module):
             else DenseGru(*sizes, **style, gates_norm=config.gates_norm)
         )
         self.prior = make_mlp(deter, belief, hidden_dim=hidden, layers=config.prior_layers, **style)
+        if config.prior_draws > 1:
+            self.coupling = Coupling(
+                hidden if config.prior_layers else deter,
+                config.groups, config.classes, config.prior_draws, config.draw_dim, config.activation,
+            )  # fmt: skip
         self.posterior = make_mlp(deter + self.encoder.code_dim, belief, hidden_dim=hidden, layers=1, **style)
         weights: dict[str, Any] = {"bright_weight": config.bright_weight, "odd_weight": config.odd_weight}
         self.decoder = Decoder(deter + self.stoch_dim, observation_space, **weights, **senses)
@@ -128,7 +134,7 @@ class Rssm(WorldModel[State], nn.Module):
         deter = self.gru(state.deter, state.stoch, action)
         if noise is None:
             noise = torch.randn(len(deter), self.noise_dim, device=deter.device)
-        after = State(deter, self._draw(self.prior(deter), noise, temperature, self.config.dream_unimix))
+        after = State(deter, self._imagine(deter, noise, temperature))
         full = torch.cat([after.deter, after.stoch], 1)
         ending = self._ending(full).sigmoid()
         if len(self.rewards) == 1:
@@ -164,7 +170,7 @@ class Rssm(WorldModel[State], nn.Module):
         with torch.autocast(code.device.type, enabled=False):
             deter, stoch, posterior = self._filter(batch.action, code.float().unflatten(0, (-1, length)))
             full = torch.cat([deter, stoch], 2)  # [B, T + 1, D + Z]
-            prior = self.prior(deter.flatten(0, 1))
+            prior = self._foresee(deter.flatten(0, 1), stoch.detach().flatten(0, 1))
             dynamics, representation = self._divergences(posterior.flatten(0, 1), prior)  # [B * (T + 1)]
             after = full[:, 1:].flatten(0, 1)  # [B * T, D + Z]
             members = [self._reward_loss(head(after), batch.reward.flatten()) for head in self.rewards]
@@ -238,9 +244,36 @@ class Rssm(WorldModel[State], nn.Module):
             return sample_categorical(self._groups(belief), noise, temperature, unimix).transpose(1, 2).flatten(1)
         return sample_normal(*self._normal(belief), noise, temperature)
 
+    def _imagine(self, deter: Tensor, noise: Tensor, temperature: PerLane) -> Tensor:
+        """Return the latent `[B, Z]` that noise `[B, G]` draws from the prior after memories `[B, D]`."""
+        unimix = self.config.dream_unimix
+        if self.config.prior_draws == 1:
+            return self._draw(self.prior(deter), noise, temperature, unimix)
+        parts = noise.chunk(self.config.prior_draws, 1)
+        return self.coupling.draw(
+            *self._prior_parts(deter), lambda n, logits: self._draw(logits, parts[n], temperature, unimix)
+        )[0]
+
+    def _foresee(self, deter: Tensor, stoch: Tensor) -> Tensor:
+        """Return the prior's belief about latents `[B, Z]` after memories `[B, D]`.
+
+        Where it draws in blocks this is the belief about each, once the blocks before have come out as they did: then
+        the divergences of all groups add up to an estimate of the whole one, without bias.
+        """
+        if self.config.prior_draws == 1:
+            return self.prior(deter)
+        return self.coupling(*self._prior_parts(deter), stoch)
+
+    def _prior_parts(self, deter: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the prior's output `[B, Z]` and what its last layer reads."""
+        *hidden, last = self.prior
+        for layer in hidden:
+            deter = layer(deter)
+        return last(deter), deter
+
     def _groups(self, belief: Tensor) -> Tensor:
         """Return logits `[B, G, K]`; the classes are the slow axis in memory, over which torch reduces fast."""
-        return belief.unflatten(1, (self.config.classes, self.config.groups)).transpose(1, 2)
+        return belief.unflatten(1, (self.config.classes, -1)).transpose(1, 2)
 
     def _log_probs(self, belief: Tensor) -> Tensor:
         """Return log-probabilities `[B, G, K]`, some of them spread evenly."""
@@ -276,6 +309,10 @@ def _check(config: Config) -> None:
             )
     if config.blocks and config.deter_dim % config.blocks:
         raise InvalidArgument(f"deter_dim is {config.deter_dim}; expected a multiple of the {config.blocks} blocks.")
+    if config.prior_draws != 1 and (config.prior_draws < 1 or config.groups % config.prior_draws):
+        raise InvalidArgument(f"prior_draws is {config.prior_draws}; expected a divisor of the {config.groups} groups.")
+    if config.prior_draws != 1 and config.latent == "gaussian":
+        raise InvalidArgument("prior_draws is for categorical latents; a Gaussian one is drawn at once.")
     if config.reward_members < 1:
         raise InvalidArgument(f"reward_members is {config.reward_members}; expected at least 1 head.")
     if not 0 < config.reward_scale < math.inf:

@@ -28,6 +28,12 @@ class Config:
     """Blocks of the recurrent weights, as in Dreamer V3; 0 leaves them dense."""
     prior_layers: int = 1
     """Hidden layers between memory and prior; the posterior has one."""
+    prior_draws: int = 1
+    """In how many draws the prior decides on a latent of categoricals, each draw knowing those before. At 1 all groups
+    are drawn apart from each other, as in the papers: then what only many of them together can show, and what comes up
+    in some steps alone, hardly ever comes up in a dream."""
+    draw_dim: int = 64
+    """Hidden width of the perceptron by which a draw knows those before."""
     head_layers: int = 1
     """Hidden layers of the heads for reward and continue, and of the perceptrons for vectors."""
     vector_layers: int | None = None

@@ -292,6 +292,22 @@ def test_train_writes_a_dream_that_acts_ships_a_policy_and_is_trained_further(ru
     assert changed == {"lstm", "heads"}
 
 
+def test_training_further_may_add_a_part_that_the_dream_lacks(run, data, tmp_path):
+    one, further = tmp_path / "one", tmp_path / "further"
+    steps = ["--rssm.steps", "2", "--rssm.batch-size", "2", "--rssm.sequence-length", "8", "--starts", "12"]
+    sizes = ["--model.deter-dim", "8", "--model.groups", "4", "--model.channels", "2", "2", "2", "2"]
+    train = ("train", "--data", data, "--no-tensorboard", *steps)
+    assert run(*train, "--out", one, "--model", "rssm", *sizes)[0] == 0
+    assert run(*train, "--out", further, "--from", one, "--model.prior-draws", 2, "--model.free-nats", 0)[0] == 0
+    model = load(str(further)).model
+    assert model.config.prior_draws == 2
+    assert model.config.groups == 4
+    assert any(weight.abs().max() > 0 for weight in model.coupling.say.parameters())
+    status, _, err = run(*train, "--out", tmp_path / "back", "--from", further, "--model.prior-draws", 1)
+    assert status == 2
+    assert "do not fit other sizes" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "defaults"),
     [

@@ -27,7 +27,8 @@ GAUSSIAN = replace(CATEGORICAL, latent="gaussian", groups=5, reward="squared", r
 BLOCKS = replace(
     CATEGORICAL, blocks=2, reward_scale=3.0, norm="rms", conv_norm="rms", prior_layers=2, vector_layers=2, head_dim=7
 )
-VARIANTS = {"categorical": CATEGORICAL, "gaussian": GAUSSIAN, "blocks": BLOCKS}
+COUPLED = replace(CATEGORICAL, prior_draws=3, draw_dim=5)
+VARIANTS = {"categorical": CATEGORICAL, "gaussian": GAUSSIAN, "blocks": BLOCKS, "coupled": COUPLED}
 TERMS = ["reconstruction", "dynamics", "representation", "reward", "continue"]
 
 
@@ -38,6 +39,8 @@ def make(config=CATEGORICAL, observation_space=VECTOR, action_space=LEVER):
     with torch.no_grad():
         for head in model.rewards:
             torch.nn.init.normal_(head[-1].weight, std=0.3)
+        for layer in model.coupling.say if config.prior_draws > 1 else ():
+            torch.nn.init.normal_(layer.weight, std=2.0)
     return model
 
 
@@ -159,6 +162,20 @@ def numpy_kl(config, posterior, prior):
     return (p * np.log(p / q)).sum((1, 2))
 
 
+def prior_belief(model, state):
+    """Return the prior's logits, those of a group corrected by the groups before; each draw of COUPLED is of one."""
+    logits = model.prior(state.deter)
+    if model.config.prior_draws == 1:
+        return logits
+    hidden, groups = model.prior[:-1](state.deter), state.stoch.view(-1, 4, 3)
+    logits = logits.view(-1, 4, 3).clone()
+    for g, (read, say) in enumerate(zip(model.coupling.read, model.coupling.say, strict=True), 1):
+        heard = model.coupling.listen(hidden)[:, 5 * (g - 1) : 5 * g]
+        before = torch.cat([groups[:, :, i] for i in range(g)], 1)
+        logits[:, :, g] += say(torch.nn.functional.silu(heard + read(before)))
+    return logits.flatten(1)
+
+
 def numpy_terms(model, batch):
     """Return the terms of the loss from states that were followed one by one."""
     config, states = model.config, follow(model, batch)
@@ -170,7 +187,7 @@ def numpy_terms(model, batch):
         full = torch.cat([state.deter, state.stoch], 1)
         error[:, t] = ((symlog(exact(model.decode(state))) - symlog(exact(batch.obs[:, t]))) ** 2).sum(1)
         posterior = model.posterior(torch.cat([state.deter, model.encoder(batch.obs[:, t])], 1))
-        kl[:, t] = numpy_kl(config, exact(posterior), exact(model.prior(state.deter)))
+        kl[:, t] = numpy_kl(config, exact(posterior), exact(prior_belief(model, state)))
         if t == 0:
             continue
         out, target = exact(model.rewards[0](full)), config.reward_scale * exact(batch.reward[:, t - 1])
@@ -407,6 +424,51 @@ def test_a_dream_may_spread_less_probability_evenly_than_it_learned_with():
     assert float(first[0]) == pytest.approx(0.5 + 0.5 / 4, abs=0.03)
 
 
+def test_groups_that_know_of_each_other_come_up_together_as_often_as_the_prior_believes():
+    config = replace(CATEGORICAL, groups=4, classes=2, prior_draws=2, unimix=0.0)
+    model, lanes = make(config), 40_000
+    state, action = model.initial(lanes), torch.zeros(lanes, 2)
+    every = torch.cartesian_prod(*4 * [torch.arange(2)])  # [16, G]
+    one_hot = torch.nn.functional.one_hot(every, 2).transpose(1, 2).float()  # [16, K, G]
+    with torch.no_grad():
+        for layer in model.coupling.say:
+            layer.weight.mul_(3)
+        torch.manual_seed(0)
+        after = model.step(state, action).state
+        belief = model._foresee(after.deter[:16], one_hot.flatten(1)).view(16, 2, 4).log_softmax(1)
+        apart = model.prior(after.deter[:16]).view(16, 2, 4).log_softmax(1)
+    expected, ignorant = ((logs * one_hot).sum((1, 2)).exp().numpy() for logs in (belief, apart))
+    codes = after.stoch.view(lanes, 2, 4)[:, 1] @ torch.tensor([8.0, 4.0, 2.0, 1.0])
+    share = np.bincount(codes.long().numpy(), minlength=16) / lanes
+    assert expected.sum() == pytest.approx(1, abs=1e-5)
+    assert share == pytest.approx(expected, abs=0.01)
+    assert np.abs(share - ignorant).max() > 0.03  # groups drawn apart would come up otherwise
+
+
+def test_a_new_coupling_changes_nothing_and_learns_what_groups_have_in_common():
+    torch.manual_seed(0)
+    plain, coupled = (Rssm(replace(CATEGORICAL, prior_draws=n, unimix=0.0), VECTOR, LEVER) for n in (1, 3))
+    coupled.load_state_dict({**coupled.state_dict(), **plain.state_dict()})
+    noise = torch.randn(500, 3)
+    state = plain.initial(500)
+    one, other = (model.step(state, torch.zeros(500, 2), noise) for model in (plain, coupled))
+    assert torch.equal(one.state.stoch, other.state.stoch)
+
+    deter = one.state.deter.detach()
+    same = torch.nn.functional.one_hot(torch.randint(4, (500,)), 4).float()[:, :, None].expand(-1, 4, 3).flatten(1)
+    optimizer = torch.optim.Adam([*coupled.prior.parameters(), *coupled.coupling.parameters()], 0.02)
+    for _ in range(150):
+        logs = coupled._foresee(deter, same).view(-1, 4, 3).log_softmax(1)
+        loss = -(logs * same.view(-1, 4, 3)).sum((1, 2)).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() == pytest.approx(np.log(4), abs=0.1)  # of which of four; the rest follows
+    drawn = coupled.step(state, torch.zeros(500, 2)).state.stoch.view(-1, 4, 3).argmax(1)
+    assert (drawn == drawn[:, :1]).all(1).float().mean() > 0.95
+    assert drawn[:, 0].bincount(minlength=4).min() > 60
+
+
 def test_an_ending_read_from_the_memory_is_foreseen_before_the_next_picture():
     model = make(replace(CATEGORICAL, ending="memory"))
     batch = windows(model)
@@ -466,6 +528,9 @@ def test_every_variant_of_the_papers_has_finite_losses_and_gradients(preset):
         ({"conv_norm": "batch"}, r"conv_norm is 'batch'; expected one of 'none', 'layer', 'rms'\."),
         ({"gates_norm": "batch"}, r"gates_norm is 'batch'; expected one of None, 'none', 'layer', 'rms'\."),
         ({"blocks": 3}, r"deter_dim is 8; expected a multiple of the 3 blocks\."),
+        ({"prior_draws": 2}, r"prior_draws is 2; expected a divisor of the 3 groups\."),
+        ({"prior_draws": 0}, r"prior_draws is 0; expected a divisor of the 3 groups\."),
+        ({"prior_draws": 3, "latent": "gaussian"}, r"prior_draws is for categorical latents; a Gaussian one is drawn"),
         ({"reward_members": 0}, r"reward_members is 0; expected at least 1 head\."),
         ({"reward_scale": 0.0}, r"reward_scale is 0\.0; expected a finite number above 0\."),
         ({"unimix": 1.0}, r"unimix is 1\.0; expected a share in \[0, 1\)\."),
