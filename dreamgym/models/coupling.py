@@ -28,9 +28,7 @@ class Coupling(nn.Module):
     Source: the chain rule of probability, with perceptrons as in NADE (Larochelle & Murray 2011).
     """
 
-    def __init__(
-        self, input_dim: int, groups: int, classes: int, draws: int, hidden_dim: int, activation: str
-    ) -> None:
+    def __init__(self, input_dim: int, groups: int, classes: int, draws: int, hidden_dim: int, activation: str) -> None:
         super().__init__()
         self.shape = (draws, classes, groups // draws)  # of a latent in the order of draws
         width = classes * groups // draws
@@ -53,14 +51,12 @@ class Coupling(nn.Module):
         drawn = self._by_draw(stoch).flatten(2).unbind(1)  # [B, Z / N] each
         return self.draw(logits, hidden, lambda n, _: drawn[n])[1]
 
-    def draw(
-        self, logits: Tensor, hidden: Tensor, choose: Callable[[int, Tensor], Tensor]
-    ) -> tuple[Tensor, Tensor]:
+    def draw(self, logits: Tensor, hidden: Tensor, choose: Callable[[int, Tensor], Tensor]) -> tuple[Tensor, Tensor]:
         """Return what block after block is drawn, one-hots `[B, Z]`, and the logits `[B, Z]` that it was drawn from.
 
         Args:
             logits, hidden: as in `forward`.
-            choose: returns the one-hots `[B, Z / N]` of the block of a number, given its logits, `[K, G / N]` flattened.
+            choose: returns a block's one-hots `[B, Z / N]`, `[K, G / N]` flattened, given its number and its logits.
         """
         first, *others = self._by_draw(logits).flatten(2).unbind(1)
         heard = self.listen(hidden).chunk(len(others), 1)

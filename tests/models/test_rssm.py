@@ -315,6 +315,16 @@ def test_free_nats_have_no_gradient(each):
     assert prior_gradient(replace(config, free_nats=0.0)).abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_dynamics_alone_do_not_teach_what_was_just_seen(variant):
+    others = {f"{name}_weight": 0.0 for name in ("reconstruction", "representation", "reward", "continue")}
+    model = make(replace(VARIANTS[variant], free_nats=0.0, dynamics_weight=1.0, **others))
+    batch = windows(model)
+    losses(model, replace(batch, mask=torch.zeros_like(batch.mask)))[0].backward()  # first observations alone
+    assert all(weight.grad is None or not weight.grad.any() for weight in model.posterior.parameters())
+    assert any(weight.grad.any() for weight in model.prior.parameters())
+
+
 def test_the_prior_can_learn_where_the_posterior_has_free_nats():
     config = replace(CATEGORICAL, free_nats=100.0, dynamics_free_nats=0.0)
     model = make(config)
