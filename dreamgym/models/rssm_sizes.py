@@ -205,11 +205,12 @@ def take_cover() -> Config:
 
     Imps and fireballs are what is seldom there, so odd pixels weigh more. The end is foreseen from the memory, since
     the game shows nothing after it; the prior learns without free nats and dreams without the share spread evenly, so
-    that what has come up does not vanish by chance. The posterior is pulled hard towards the prior: groups are drawn
-    apart from each other, and a fireball that only many of them together can draw comes up too seldom.
+    that what has come up does not vanish by chance. A fireball is drawn by many groups together: the prior decides on
+    them in eight draws, and the posterior is pulled hard towards it, or else fireballs come up too seldom.
     """
     return Config(
         groups=32,
+        prior_draws=8,
         deter_dim=384,
         reward="squared",
         reward_scale=0.25,
