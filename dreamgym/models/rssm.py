@@ -58,8 +58,8 @@ class Rssm(WorldModel[State], nn.Module):
         InvalidArgument: if the config names something that does not exist.
 
     Source: Hafner et al. 2019 (PlaNet), 2020 (Dreamer V1), 2021 (Dreamer V2), 2023 and 2025 (Dreamer V3). Unlike all
-    of them the convolutions are padded, so that pictures halve exactly, actions are read in env units, and the prior may
-    draw a categorical latent's groups one block after the other (`Config.prior_draws`, `models.coupling`).
+    of them the convolutions are padded, so that pictures halve exactly, actions are read in env units, and the prior
+    may draw a categorical latent's groups one block after the other (`Config.prior_draws`, `models.coupling`).
     """
 
     config_class: ClassVar[type[Config]] = Config
