@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.utils import safe_mean
+from stable_baselines3.common.utils import LinearSchedule, safe_mean
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 from torch import Tensor
 
@@ -49,6 +49,8 @@ class PPOConfig:
     """Of the probability ratio."""
     learning_rate: float = 4e-4
     """Adam's."""
+    anneal: bool = False
+    """The learning rate falls to zero in a straight line, and what the last updates shake settles."""
     entropy: float = 2e-3
     """Weight of the entropy bonus."""
     log_std_init: float = -1.0
@@ -164,9 +166,11 @@ def learn_ppo(
         warnings.filterwarnings("ignore", message="You are trying to run PPO on the GPU")
         if algorithm is None:
             widths = list(config.hidden)
+            rate = config.learning_rate
             algorithm = PPO(
-                "MlpPolicy", envs, config.learning_rate, config.rollout, minibatch, config.epochs,
-                gamma=config.gamma, gae_lambda=config.gae_lambda, clip_range=config.clip, ent_coef=config.entropy,
+                "MlpPolicy", envs, LinearSchedule(rate, 0.0, 1.0) if config.anneal else rate, config.rollout,
+                minibatch, config.epochs, gamma=config.gamma, gae_lambda=config.gae_lambda, clip_range=config.clip,
+                ent_coef=config.entropy,
                 policy_kwargs={
                     "net_arch": {"pi": widths, "vf": widths},
                     "activation_fn": ACTIVATIONS[config.activation],

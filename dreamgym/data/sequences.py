@@ -20,9 +20,11 @@ from dreamgym.errors import InvalidArgument, InvalidDataset
 class SequenceSampler:
     """Draws batches of windows; `batch(step)` is a pure function, so that training resumes exactly.
 
-    An episode is drawn in proportion to its length, then a place in it uniformly among those where the whole window is
-    recorded, so that short episodes do not vanish behind long ones; an episode shorter than the window starts it and is
-    padded. A window that is made to hold an ending has it at a random position, with padding behind.
+    A window is laid anywhere that it holds a transition of an episode, each place as likely as any other. One that
+    would begin before the episode begins with it, and what reaches beyond its end is padded. So where a window begins
+    says nothing of where its episode ends, and at every position of a window endings come as often as they were
+    recorded. Were no window to reach beyond an end, all endings would stand at the last position, and a memory that
+    counts its steps would learn that nothing ends before. A window that is made to hold an ending has it anywhere.
 
     Args:
         dataset: what to draw from.
@@ -70,7 +72,8 @@ class SequenceSampler:
                 "multiple of their number."
             )
         self._lengths = dataset.lengths
-        self._last_step = self._lengths.cumsum()
+        self._places = self._lengths + (sequence_length - 1 if sequence_length else 1)  # for a window in each episode
+        self._last_place = self._places.cumsum()
         self._offsets = np.concatenate([[0], (self._lengths + 1).cumsum()])
         if inputs is not None and len(inputs) != self._offsets[-1]:
             raise InvalidArgument(f"inputs has {len(inputs)} rows; the dataset has {self._offsets[-1]} observations.")
@@ -135,9 +138,9 @@ class SequenceSampler:
         """Return the episode and the first observation of each window of our share."""
         rng = np.random.default_rng([self.seed, step])
         size = self.batch_size
-        episode = np.searchsorted(self._last_step, rng.integers(self._last_step[-1], size=size), side="right")
-        choices = np.maximum(self._lengths[episode] - self.sequence_length, 0) + 1
-        start = rng.integers(choices)
+        episode = np.searchsorted(self._last_place, rng.integers(self._last_place[-1], size=size), side="right")
+        start = rng.integers(self._places[episode])
+        start = np.maximum(start - max(self.sequence_length - 1, 0), 0)
         if self.ending_share > 0 and len(self._endings) > 0:
             ended = self._endings[rng.integers(len(self._endings), size=size)]
             length = self._lengths[ended]

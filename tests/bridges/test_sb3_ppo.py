@@ -56,6 +56,16 @@ def test_exploration_stays_above_its_floor() -> None:
     assert algorithm.policy.log_std.tolist() == pytest.approx([-1.8])
 
 
+def test_annealing_takes_the_learning_rate_to_zero() -> None:
+    rates = []
+    for anneal in (True, False):
+        train_ppo(
+            target(), decisions=4 * 512, lanes=32, horizon=8, config=replace(TINY, anneal=anneal),
+            progress=lambda algorithm, _: rates.append(algorithm.policy.optimizer.param_groups[0]["lr"]),
+        )  # fmt: skip
+    assert rates == pytest.approx([0.0075, 0.005, 0.0025, 0, *[0.01] * 4])
+
+
 def test_train_ppo_goes_on_with_an_earlier_algorithm_in_another_dream() -> None:
     algorithm, _ = train_ppo(target(), decisions=10 * 512, lanes=32, horizon=8, config=TINY)
     before = algorithm.policy.action_net.weight.clone()

@@ -17,13 +17,12 @@ def test_reward_and_action_of_a_window_belong_to_the_step_that_they_name(tmp_pat
     batch = SequenceSampler(write(tmp_path, 20, 7), sequence_length=4, batch_size=64).batch(0)
     assert batch.obs.shape == (64, 5, 2)
     assert batch.action.shape == (64, 4, 3)
-    now, after = batch.obs[:, :-1, 0], batch.obs[:, 1:, 0]
-    assert torch.equal(after, now + 1)
-    assert torch.equal(batch.reward, after)  # the reward names the step at whose end it is paid
-    assert torch.equal(batch.action.argmax(-1), now.long() % 3)  # the action names the step at whose start it is taken
-    assert torch.equal(batch.terminated, ((after == 20) | (after == 107)).float())
+    now, after, recorded = batch.obs[:, :-1, 0], batch.obs[:, 1:, 0], batch.mask.bool()
+    assert torch.equal(after[recorded], now[recorded] + 1)
+    assert torch.equal(batch.reward, after * batch.mask)  # the reward names the step at whose end it is paid
+    assert torch.equal(batch.action.argmax(-1)[recorded], now[recorded].long() % 3)  # of the step that it begins
+    assert torch.equal(batch.terminated, ((after == 20) | (after == 107)) * batch.mask)
     assert torch.equal(batch.is_first, (now[:, 0] == 0) | (now[:, 0] == 100))
-    assert batch.mask.all()
     assert batch.is_first.any()
     assert batch.terminated.any()
 
@@ -57,17 +56,18 @@ def test_windows_of_observations_that_are_kept_on_the_device_are_the_same(tmp_pa
         assert torch.equal(kept.mask, read.mask)
 
 
-def test_an_episode_shorter_than_the_window_is_padded_at_its_end(tmp_path):
-    batch = SequenceSampler(write(tmp_path, 1, 3), sequence_length=4, batch_size=64).batch(0)
+@pytest.mark.parametrize("length", [3, 50])
+def test_what_reaches_beyond_the_end_of_an_episode_is_padded(tmp_path, length):
+    batch = SequenceSampler(write(tmp_path, length), sequence_length=4, batch_size=64).batch(0)
     for b in range(64):
-        length = int(batch.mask[b].sum())
-        assert length in (1, 3)
-        assert batch.is_first[b]
-        assert batch.mask[b].tolist() == [1] * length + [0] * (4 - length)
-        first = batch.obs[b, 0, 0]
-        assert batch.obs[b, :, 0].tolist() == [first + min(t, length) for t in range(5)]
-        assert batch.terminated[b].tolist() == [float(t == length - 1) for t in range(4)]
-        assert not batch.reward[b, length:].any()
+        first = int(batch.obs[b, 0, 0])
+        left = min(length - first, 4)
+        assert left > 0
+        assert batch.is_first[b] == (first == 0)
+        assert batch.mask[b].tolist() == [1] * left + [0] * (4 - left)
+        assert batch.obs[b, :, 0].tolist() == [first + min(t, left) for t in range(5)]
+        assert batch.terminated[b].tolist() == [float(first + t == length - 1) for t in range(4)]
+        assert not batch.reward[b, left:].any()
         assert torch.equal(batch.action[b].sum(-1), torch.ones(4))
 
 
@@ -80,12 +80,19 @@ def test_padding_never_invents_an_action_outside_of_the_space(tmp_path):
     assert batch.obs[0, 1].tolist() == [0, 0, 0, 1]
 
 
-def test_all_places_of_an_episode_are_equally_likely_and_episodes_count_by_length(tmp_path):
-    sampler = SequenceSampler(write(tmp_path, 9, 3), sequence_length=4, batch_size=12_000)
+def test_a_window_is_laid_as_often_on_every_place_that_holds_a_transition(tmp_path):
+    sampler = SequenceSampler(write(tmp_path, 9, 3), sequence_length=4, batch_size=18_000)
     starts = Counter(sampler.batch(0).obs[:, 0, 0].int().tolist())
-    assert set(starts) == {0, 1, 2, 3, 4, 5, 100}
-    assert starts[100] == pytest.approx(3000, rel=0.1)
-    assert all(starts[t] == pytest.approx(1500, rel=0.1) for t in range(6))
+    assert set(starts) == {*range(9), 100, 101, 102}
+    assert all(starts[t] == pytest.approx(4000 if t in (0, 100) else 1000, rel=0.1) for t in starts)
+
+
+def test_endings_come_as_often_at_every_position_of_a_window_as_they_were_recorded(tmp_path):
+    lengths = np.random.default_rng(0).geometric(0.05, 100).clip(max=99)
+    batch = SequenceSampler(write(tmp_path, *lengths), sequence_length=30, batch_size=50_000).batch(0)
+    hazard = np.array([(lengths == t + 1).sum() / max((lengths > t).sum(), 1) for t in range(100)], np.float32)
+    expected = batch.mask * torch.from_numpy(hazard)[batch.obs[:, :-1, 0].long() % 100]
+    assert batch.terminated.sum(0).tolist() == pytest.approx(expected.sum(0).tolist(), rel=0.15)
 
 
 def test_ending_share_places_terminations_anywhere_in_the_window(tmp_path):
@@ -94,7 +101,7 @@ def test_ending_share_places_terminations_anywhere_in_the_window(tmp_path):
     assert share.sum(1).mean() == pytest.approx(0.5, abs=0.04)
     assert share.mean(0).tolist() == pytest.approx([0.125] * 4, abs=0.02)
     none = SequenceSampler(dataset, sequence_length=4, batch_size=4000).batch(0).terminated
-    assert none.sum(1).mean() < 0.02
+    assert none.sum(1).mean() == pytest.approx(4 / 203, abs=0.01)
 
 
 def test_a_forced_ending_keeps_the_episode_before_it_and_pads_behind_it(tmp_path):
@@ -110,7 +117,7 @@ def test_a_forced_ending_keeps_the_episode_before_it_and_pads_behind_it(tmp_path
 def test_ending_share_without_any_recorded_termination_draws_ordinary_windows(tmp_path):
     batch = SequenceSampler(write(tmp_path, 6, terminated=False), 4, 100, ending_share=0.5).batch(0)
     assert not batch.terminated.any()
-    assert batch.mask.all()
+    assert 0.5 < batch.mask.mean() < 1
 
 
 def test_batches_depend_on_seed_and_step_alone(tmp_path):
