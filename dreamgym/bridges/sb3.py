@@ -96,6 +96,11 @@ class DreamVecEnv(VecEnv):
         """`[B]` how likely the latest step ended the episode of each lane."""
         return _numpy(self._termination)
 
+    @property
+    def endless(self) -> bool:
+        """Whether no dream is ended by chance."""
+        return self.envs.simulator.termination == "never"
+
     def close(self) -> None:
         """Close the window, if there is one."""
         self.envs.close()

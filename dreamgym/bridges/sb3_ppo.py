@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from dreamgym.bridges.expected_endings import ExpectedEndings
 from dreamgym.bridges.sb3 import DreamVecEnv
+from dreamgym.bridges.sb3_several import SeveralDreams
 from dreamgym.core.kept import Kept
 from dreamgym.core.optimizer import load_moments, moments
 from dreamgym.core.perceptron import ACTIVATIONS
@@ -83,6 +84,7 @@ class Progress:
 def train_ppo(
     dream: Model,
     *,
+    others: Sequence[Model] = (),
     decisions: int,
     lanes: int = 512,
     horizon: int | None = 64,
@@ -99,6 +101,8 @@ def train_ppo(
 
     Args:
         dream: a registered dream's id, a folder or a `LoadedDream`.
+        others: dreams with the same features, e.g. earlier models of the same training, in which the policy learns as
+            well; each gets its share of the lanes.
         decisions: of all lanes, rounded up to whole rollouts.
         lanes: dreams in parallel.
         horizon: decisions after which a dream begins anew; None takes the dream's time limit.
@@ -112,17 +116,24 @@ def train_ppo(
         keep: interrupted, the same call goes on from it, in new dreams.
 
     Raises:
-        InvalidArgument: if the minibatches do not divide a rollout, a count is not positive, or another training was
-            kept there.
+        InvalidArgument: if the minibatches do not divide a rollout, a count is not positive, another training was kept
+            there, or the dreams differ in their features.
     """
     config = config or PPOConfig()
-    envs: VecEnv = DreamVecEnv(
-        dream, lanes, reward_scale=config.reward_scale, max_episode_steps=horizon, starts=starts, wrap=wrap,
-        device=device, termination="never" if config.expected_endings else "draw",
-    )  # fmt: skip
+    models = [dream, *others]
+    if lanes < len(models):
+        raise InvalidArgument(f"lanes is {lanes}; expected at least one for each of {len(models)} dreams.")
+    dreams = [
+        DreamVecEnv(
+            model, len(share), reward_scale=config.reward_scale, max_episode_steps=horizon, starts=starts, wrap=wrap,
+            device=device, termination="never" if config.expected_endings else "draw",
+        )
+        for model, share in zip(models, np.array_split(range(lanes), len(models)), strict=True)
+    ]  # fmt: skip
+    envs: VecEnv = SeveralDreams(dreams) if others else dreams[0]
     if keep:
-        sha256 = open_dream(dream, None, (), "cpu").model_sha256
-        keep.identity.update(horizon=horizon, starts=starts, wrap=list(wrap), model=sha256)
+        sha256 = [open_dream(model, None, (), "cpu").model_sha256 for model in models]
+        keep.identity.update(horizon=horizon, starts=starts, wrap=list(wrap), models=sha256)
     return learn_ppo(
         envs, decisions=decisions, seed=seed, device=device, config=config, algorithm=algorithm, progress=progress,
         keep=keep,
@@ -143,14 +154,12 @@ def learn_ppo(
     """Return a PPO trained in any `VecEnv`, with the options of `train_ppo`: the same agent in dream and reality.
 
     The rewards of `envs` must come multiplied by the config's `reward_scale`. For `expected_endings` it has to be a
-    `DreamVecEnv` that never terminates. Who goes on from `keep` draws other luck than it began with.
+    `DreamVecEnv` that never terminates, or several. Who goes on from `keep` draws other luck than it began with.
     """
     config = config or PPOConfig()
     if decisions < 1:
         raise InvalidArgument(f"decisions is {decisions}; expected at least 1.")
-    if config.expected_endings and not (
-        isinstance(envs.unwrapped, DreamVecEnv) and envs.unwrapped.envs.simulator.termination == "never"
-    ):
+    if config.expected_endings and not getattr(envs.unwrapped, "endless", False):
         raise InvalidArgument('expected_endings needs a DreamVecEnv with termination="never"; train_ppo makes one.')
     lanes = envs.num_envs
     rollout = lanes * config.rollout

@@ -58,6 +58,9 @@ class PolicyOptions:
     """PPO of Stable-Baselines3, Dreamer's actor-critic, or evolution by CMA-ES."""
     variant: str | None = None
     """Which variant of a registered dream; by default its first."""
+    others: tuple[str, ...] = ()
+    """PPO: dreams with the same features, e.g. of earlier models of the same training, in which the policy learns as
+    well: then it cannot live on the errors of one. Each gets its share of the lanes."""
     wrap: tuple[str, ...] = ()
     """Model wrappers, the innermost first, e.g. temperature:temperature=1.15 tent:peak=4.2"""
     starts: Literal["all", "first"] = "all"
@@ -94,6 +97,8 @@ def train_policy(options: PolicyOptions) -> int:
         raise InvalidArgument(f"out is {options.out}; expected a file name that ends in .safetensors.")
     if options.members < 1:
         raise InvalidArgument(f"members is {options.members}; expected at least 1.")
+    if options.others and options.algo != "ppo":
+        raise InvalidArgument(f"others is for PPO; {options.algo} learns in one dream.")
     if options.members > 1 and options.algo == "dreamer" and options.dreamer.norm != "none":
         raise InvalidArgument("members needs policies without norms; add --dreamer.norm none.")
     train = {"ppo": _ppo, "dreamer": _dreamer, "cma": _cma}[options.algo]
@@ -128,6 +133,7 @@ def _ppo(options: PolicyOptions, dream: LoadedDream, wrap: WrapSpec, keep: Kept)
 
         algorithm, curve = train_ppo(
             dream,
+            others=options.others,
             decisions=options.decisions,
             lanes=options.lanes,
             horizon=options.horizon,

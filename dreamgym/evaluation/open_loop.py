@@ -29,7 +29,7 @@ def open_loop(
         dataset: episodes that it was not trained on.
         context: observations that the model sees before it dreams; shorter episodes are left out.
         horizon: H, dreamed steps.
-        windows: stretches of episodes, drawn at random in proportion to their lengths.
+        windows: stretches of episodes, drawn at random; what reaches beyond an end does not count.
         seed: of the stretches and of the dreams' noise.
 
     Returns:
