@@ -451,6 +451,7 @@ WRONG = [
     ("train-policy FOLDER --wrap tnt:peak=4", "unknown wrapper 'tnt'.*Did you mean 'tent'?"),
     ("train-policy FOLDER --members 0", "members is 0; expected at least 1"),
     ("train-policy FOLDER --members 2 --algo dreamer", "members needs policies without norms; add --dreamer.norm none"),
+    ("train-policy FOLDER --others FOLDER --algo cma", "others is for PPO; cma learns in one dream"),
     ("train-policy FOLDER --device cuda:7", "device is 'cuda:7', which is not to be had here"),
     ("train-policy FOLDER --decisions 0", "decisions is 0; expected at least 1"),
     ("improve FOLDER --data DATA --out OUT --only mdn", "unknown stage 'mdn'; available: mdn_rnn, vae"),
