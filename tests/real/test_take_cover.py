@@ -205,7 +205,14 @@ def test_opening_a_game_leaves_nothing_in_the_working_folder(monkeypatch, tmp_pa
     assert list(Path().iterdir()) == []
 
 
-PROBES = {"nothing": lambda step: 0, "sweep": lambda step: 1 + step // 25 % 2}
+PROBES = {
+    "nothing": lambda step, lanes: np.zeros(lanes, int),
+    "sweep": lambda step, lanes: np.full(lanes, 1 + step // 25 % 2),
+    "random": lambda step, lanes: np.random.default_rng(step).integers(3, size=lanes),
+}
+SWEEP = 751
+"""Tics of the sweep in the game, ± 22: dreamgym eval DreamDoomTakeCover-v0 --policy cycle:1x25,2x25 --side real
+--episodes 500 --seed 9300000."""
 
 
 def dreamed_tics(player, temperature=1.0, lanes=100):
@@ -215,20 +222,26 @@ def dreamed_tics(player, temperature=1.0, lanes=100):
     envs.reset(seed=9_300_000)
     tics, alive = np.zeros(lanes), np.ones(lanes, bool)
     for step in range(525):
-        _, reward, dead, over, _ = envs.step(np.full(lanes, PROBES[player](step)))
+        _, reward, dead, over, _ = envs.step(PROBES[player](step, lanes))
         tics += alive * reward
         alive &= ~(dead | over)
     return tics.mean()
 
 
-def test_who_stands_still_dies_in_the_dream_as_soon_as_in_the_game_but_in_a_cold_dream_lives_on():
-    real = dreamgym.load("DreamDoomTakeCover-v0").card["probes"]["nothing"]["real"]["mean"]
-    assert dreamed_tics("nothing") == pytest.approx(real, rel=0.2)
-    assert dreamed_tics("nothing", temperature=0.1) > 2 * real
+@pytest.mark.parametrize("player", ["nothing", "random"])
+def test_who_stands_still_or_acts_at_random_dies_in_the_dream_as_soon_as_in_the_game(player):
+    real = dreamgym.load("DreamDoomTakeCover-v0").card["probes"][player]["real"]["mean"]
+    assert dreamed_tics(player) == pytest.approx(real, rel=0.2)
 
 
-def test_the_sweep_lives_far_longer_than_who_stands_still_in_the_dream_too():
-    assert dreamed_tics("sweep") > 3 * dreamed_tics("nothing")
+def test_who_stands_still_lives_on_in_a_cold_dream():
+    assert dreamed_tics("nothing", temperature=0.1) > 5 * dreamed_tics("nothing")
+
+
+def test_the_sweep_lives_far_longer_in_the_dream_too_but_not_much_longer_than_in_the_game():
+    lived = dreamed_tics("sweep", lanes=400)
+    assert lived > 3 * dreamed_tics("nothing")
+    assert lived == pytest.approx(SWEEP, rel=0.3)  # the aim is 0.2, and what is measured 0.19 ± 0.05
 
 
 def test_the_shipped_policy_looks_and_lives_longer_in_the_game_than_the_sweep_that_does_not():
