@@ -118,7 +118,7 @@ def test_the_parts_of_a_dict_and_the_numbers_of_an_action_are_recorded(tmp_path)
         trail.add(np.float32([0.5, -0.5]), 1.0, i == 2, False, {"x": np.float32([i, i]), "gear": np.int64(i)})
     with DatasetWriter(tmp_path, "Some-v0", obs_space, action_space) as writer:
         writer.add(trail.episode())
-    batch = SequenceSampler(Dataset(tmp_path), sequence_length=3, batch_size=1).batch(0)
+    batch = next(SequenceSampler(Dataset(tmp_path), sequence_length=3, batch_size=1).in_order())
     assert batch.obs["x"].tolist() == [[[1, 2], [0, 0], [1, 1], [2, 2]]]
     assert batch.obs["gear"].argmax(-1).tolist() == [[3, 0, 1, 2]]
     assert batch.action.tolist() == [[[0.5, -0.5]] * 3]
