@@ -67,7 +67,8 @@ def assert_same_run(one: Path, two: Path, family: str) -> None:
         assert ours.keys() == theirs.keys()
         for name in ours:
             # a categorical of `rssm` that the other rounding draws otherwise moves the losses of its own step
-            np.testing.assert_allclose(ours[name], theirs[name], rtol=0.05, atol=1e-5, err_msg=f"{stage}: {name}")
+            most = 0.05 if family == "rssm" else 2e-3
+            np.testing.assert_allclose(ours[name], theirs[name], rtol=most, atol=1e-5, err_msg=f"{stage}: {name}")
             close = np.isclose(ours[name], theirs[name], rtol=2e-3, atol=1e-5, equal_nan=True)
             assert close.mean() >= 0.7, f"{stage}: {name}: {ours[name]} and {theirs[name]}"
     weights = [load(folder).model.state_dict() for folder in (one, two)]  # type: ignore[attr-defined]
