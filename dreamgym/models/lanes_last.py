@@ -7,7 +7,7 @@ lanes that are sorted by who dreams them need no other member's answer.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -26,6 +26,10 @@ _TOGETHER = 256
 """Lanes up to which it costs less to ask all members in one product a layer than one after the other."""
 _FEW = 48
 """Lanes up to which it costs less to ask all members than to sort the lanes."""
+_MANY = 4096
+"""Lanes up to which the numbers of many steps do not leave the cache all the time."""
+_SLOTS = 8
+"""Members are asked about a multiple of so many lanes: products of odd widths take longer."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +100,8 @@ class Folded:
     """`[O, 1]` each, a and b: the variance of a change is a + b * sigmoid of what a member says."""
     ending: Net | float
     """Reads the observation that is reached, and what the members read; or the share of transitions that end."""
-    pays: bool
-    """Whether the reward is predicted."""
+    parts: tuple[int, int, int]
+    """How many of a member's numbers are changes (O), rewards (0 or 1), and for variances (O or 0)."""
     centre: Tensor
     """`[E, E]`, takes the members' mean from what each of them says."""
     weight: Tensor
@@ -175,7 +179,8 @@ def fold(
     count = len(elites)
     centre = torch.eye(count, dtype=dtype) - 1 / count
     weight = torch.where(gain > 0, 1 / gain.square(), 0) / (count * width)
-    return Folded(members, variance, ending, pays, centre, weight.repeat(count).to(dtype))
+    parts = width, int(pays), width * bool(bounds)
+    return Folded(members, variance, ending, parts, centre, weight.repeat(count).to(dtype))
 
 
 @dataclass(frozen=True)
@@ -217,18 +222,20 @@ def dream(
     lanes, width = obs.shape
     now = obs.t()
     read = torch.cat([now, action.t(), _ones(lanes)])  # [O + A + 1, L]
-    if report:
-        out = folded.members(read[None], activation)  # [E, ..., L]
-        chosen = out.gather(0, member.expand(1, out.shape[1], lanes))[0]  # [..., L]
-    else:
-        chosen = _ask(folded.members, activation, read, _sort(member[None].numpy(), folded), 0)
-    after = _moved(folded, now, chosen, noise[:, :width].t(), _spread(temperature))
     disagreement = None
-    if report:
-        squares = torch.mm(folded.centre, out.flatten(1)[:, : width * lanes]).square_()  # [E, O * L]
-        disagreement = torch.mv(squares.view(-1, lanes).t(), folded.weight).sqrt_()
-    reward = chosen[width] if folded.pays else None
-    return Dreamed(after.t().contiguous(), reward, _endings(folded, activation, after, read), disagreement)
+    if report or not (order := _sorted(member[None], folded)):
+        out = folded.members(read[None], activation)  # [E, ..., L]
+        chosen = _of_lanes(out, member)
+        if report:
+            squares = torch.mm(folded.centre, out.flatten(1)[:, : width * lanes]).square_()  # [E, O * L]
+            disagreement = torch.mv(squares.view(-1, lanes).t(), folded.weight).sqrt_()
+    else:
+        (asked,) = order.lay(read)
+        chosen = _of_slots(folded, activation, asked).index_select(1, order.places)
+    change, reward, doubt = chosen.split(folded.parts)
+    after = _moved(folded, now, change, doubt, _luck(folded, noise[:, :width].t(), temperature))
+    ending = _endings(folded, activation, after, read)
+    return Dreamed(after.t().contiguous(), reward[0] if len(reward) else None, ending, disagreement)
 
 
 @lru_cache(maxsize=16)
@@ -242,7 +249,7 @@ class Unfolded:
     """What follows in L lanes in H steps."""
 
     obs: Tensor
-    """`[H + 1, O, L]` standardised, the first ones as well."""
+    """`[O, H + 1, L]` standardised, the first ones as well."""
     reward: Tensor | None
     """`[H, L]` env units; None where the members predict none."""
     ending: Tensor
@@ -270,36 +277,67 @@ def unroll(
         temperature: of the dream, a number or `[L, 1]`.
     """
     (steps, lanes), width = members.shape, obs.shape[1]
-    known = torch.cat([actions.transpose(1, 2), actions.new_ones(steps, 1, lanes)], 1)  # [H, A + 1, L]
-    luck = noise[:, :, :width].transpose(1, 2).contiguous() if folded.variance is not None else [obs] * steps
-    order, spread = _sort(members.numpy(), folded), _spread(temperature)
-    now, seen, read, rewards = obs.t().contiguous(), [], [], []
-    seen.append(now)
+    if lanes > _MANY:
+        some = [obs.split(_MANY), *(x.split(_MANY, 1) for x in (actions, members, noise))]
+        heats = temperature.split(_MANY) if isinstance(temperature, Tensor) else [temperature] * len(some[0])
+        parts = [unroll(folded, activation, *given) for given in zip(*some, heats, strict=True)]
+        paid = [part.reward for part in parts if part.reward is not None]
+        reached, ending = torch.cat([part.obs for part in parts], 2), torch.cat([part.ending for part in parts], 1)
+        return Unfolded(reached, torch.cat(paid, 1) if paid else None, ending)
+    known = torch.cat([actions.permute(2, 0, 1).flatten(1), actions.new_ones(1, steps * lanes)])  # [A + 1, H * L]
+    luck = _luck(folded, noise[:, :, :width].permute(2, 0, 1), temperature)  # [O, H, L]
+    order = _sorted(members, folded)
+    lay = order.lay if order else lambda rows: rows.split(lanes, 1)
+    known_then, luck_then = lay(known), [None] * steps if luck is None else lay(luck.flatten(1))
+    now, seen, rewards = obs.t(), [], []
     for t in range(steps):
-        read.append(torch.cat([now, known[t]]))
-        chosen = _ask(folded.members, activation, read[-1], order, t)
-        now = _moved(folded, now, chosen, luck[t], spread)
+        if order:
+            now = now.index_select(1, order.before[t])
+        read = torch.cat([now, known_then[t]])  # [O + A + 1, slots]
+        if order:
+            chosen = _of_slots(folded, activation, read)
+        else:
+            chosen = _of_lanes(folded.members(read[None], activation), members[t])
+        change, reward, doubt = chosen.split(folded.parts)
+        now = _moved(folded, now, change, doubt, luck_then[t])
         seen.append(now)
-        rewards.append(chosen[width] if folded.pays else now)
-    whole = torch.cat(seen[1:], 1), torch.cat(read, 1)  # [..., H * L]
-    ending = _endings(folded, activation, *whole).view(steps, lanes)
-    return Unfolded(torch.stack(seen), torch.stack(rewards) if folded.pays else None, ending)
+        rewards.append(reward)
+    after, reward = torch.cat(seen, 1), torch.cat(rewards, 1)
+    if order:
+        after, reward = (x.index_select(1, order.places) for x in (after, reward))  # [O, H * L], [1, H * L]
+    whole = torch.cat([obs.t(), after], 1)  # [O, (H + 1) * L]
+    ending = _endings(folded, activation, after, torch.cat([whole[:, : steps * lanes], known]))
+    rewarded = reward.view(steps, lanes) if len(reward) else None
+    return Unfolded(whole.view(width, -1, lanes), rewarded, ending.view(steps, lanes))
 
 
-def _moved(folded: Folded, now: Tensor, chosen: Tensor, noise: Tensor, spread: float | Tensor) -> Tensor:
-    """Return the observations `[O, L]` that follow `now [O, L]`, by what the chosen members say `[..., L]`."""
-    width = len(now)
+def _of_lanes(out: Tensor, member: Tensor) -> Tensor:
+    """Return of what all members say, `[E, ..., L]`, what those say who dream, `[..., L]`."""
+    return out[0] if len(out) == 1 else out.gather(0, member.expand(1, *out.shape[1:]))[0]
+
+
+def _of_slots(folded: Folded, activation: Activation, read: Tensor) -> Tensor:
+    """Return `[..., slots]` what members say of what they read, `[O + A + 1, slots]`, laid by an `_Order`."""
+    asked = read.view(len(read), len(folded.centre), -1).transpose(0, 1)  # [E, O + A + 1, each]
+    return folded.members(asked, activation).transpose(0, 1).flatten(1)
+
+
+def _luck(folded: Folded, normals: Tensor, temperature: PerLane) -> Tensor | None:
+    """Return what standard deviations are multiplied with, `[O, ..., L]` like `normals`; None without variances."""
     if folded.variance is None:
-        return now + chosen[:width]
-    std = torch.addcmul(*folded.variance[:1], folded.variance[1], chosen[-width:].sigmoid()).sqrt_()
-    if isinstance(spread, Tensor) or spread != 1:
-        std *= spread
-    return torch.addcmul(now + chosen[:width], std, noise)
+        return None
+    if isinstance(temperature, Tensor):
+        return normals * temperature.sqrt()[:, 0]
+    return normals if temperature == 1 else normals * math.sqrt(temperature)
 
 
-def _spread(temperature: PerLane) -> float | Tensor:
-    """Return what the temperature multiplies standard deviations with, a number or `[1, L]`."""
-    return temperature.sqrt().t() if isinstance(temperature, Tensor) else math.sqrt(temperature)
+def _moved(folded: Folded, now: Tensor, change: Tensor, doubt: Tensor, luck: Tensor | None) -> Tensor:
+    """Return the observations `[O, L]` that follow `now [O, L]`, by what members say of change and variance."""
+    after = now + change
+    if luck is None or folded.variance is None:
+        return after
+    variance = torch.addcmul(*folded.variance[:1], folded.variance[1], doubt.sigmoid())
+    return after.addcmul_(variance.sqrt_(), luck)
 
 
 def _endings(folded: Folded, activation: Activation, after: Tensor, read: Tensor) -> Tensor:
@@ -320,39 +358,45 @@ def _cuts(count: int) -> Tensor:
     return ndtri(torch.arange(1, count, dtype=torch.float64) / count).float()
 
 
-@dataclass(frozen=True)
+def _sorted(members: Tensor, folded: Folded) -> _Order | None:
+    """Return the order of lanes by who dreams them, `[H, L]`; None where it costs less to ask everybody."""
+    count = len(folded.centre)
+    return _Order(members.numpy(), count) if count > 1 and members.shape[1] > _FEW else None
+
+
 class _Order:
-    """Which lanes each of E members dreams in each of H steps."""
+    """Where the L lanes of H steps are dreamed: those of a member side by side, as many slots in a step for each.
 
-    columns: Tensor | None
-    """`[H, E * each]` int64 lanes, those of a member side by side, filled up with the first one; None if not sorted."""
+    Args:
+        members: `[H, L]` int64 in [0, E), who dreams.
+        count: E.
+    """
+
+    before: Sequence[Tensor]
+    """H of `[slots]` int64, in which slot of the step before the lane of a slot was; at first, which lane it is."""
     places: Tensor
-    """`[H, L]` int64, where a lane is found among these; the members, if not sorted."""
-    each: int
+    """`[H * L]` int64, the slot of each, those of all steps counted through."""
 
+    def __init__(self, members: np.ndarray, count: int) -> None:
+        steps, lanes = members.shape
+        row = np.arange(steps)[:, None]
+        order = np.argsort(members.astype(np.int16), axis=1, kind="stable")  # NumPy sorts these by counting
+        order = (order + lanes * row).ravel()  # of H * L: by step, then by who dreams
+        counts = np.bincount((members + count * row).ravel(), minlength=steps * count).reshape(steps, count)
+        each = -(-counts.max(1, keepdims=True) // _SLOTS) * _SLOTS  # [H, 1]
+        self._sizes = (count * each[:, 0]).tolist()
+        begins = np.cumsum([0, *self._sizes])
+        ahead = (begins[:-1, None] + np.arange(count) * each).ravel() - (np.cumsum(counts) - counts.ravel())
+        slots = np.arange(steps * lanes) + np.repeat(ahead, counts.ravel())
+        places = np.empty_like(slots)
+        places[order] = slots
+        source = np.repeat(lanes * row, self._sizes)  # what is left over dreams a step's first lane
+        source[slots] = order
+        first, within = self._sizes[0], places.reshape(steps, lanes) - begins[:-1, None]
+        before = np.concatenate([source[:first], within.ravel()[source[first:] - lanes]])
+        self._source, self.places = torch.from_numpy(source), torch.from_numpy(places)
+        self.before = torch.from_numpy(before).split(self._sizes)
 
-def _sort(members: np.ndarray, folded: Folded) -> _Order:
-    """Return the order of lanes by who dreams them, `[H, L]`."""
-    (steps, lanes), count = members.shape, len(folded.members.weights[0])
-    if count == 1 or lanes <= _FEW:
-        return _Order(None, torch.from_numpy(members), lanes)
-    order = np.argsort(members.astype(np.int16), axis=1, kind="stable")  # NumPy sorts these by counting
-    row = np.arange(steps)[:, None]
-    counts = np.bincount((members + count * row).ravel(), minlength=steps * count).reshape(steps, count)
-    each = -(-int(counts.max()) // 16) * 16
-    ahead = np.arange(count) * each - (np.cumsum(counts, 1) - counts)  # [H, E]
-    places_of = np.arange(lanes) + np.repeat(ahead.ravel(), counts.ravel()).reshape(steps, lanes)
-    columns, places = np.zeros((steps, count * each), np.int64), np.empty((steps, lanes), np.int64)
-    columns[row, places_of], places[row, order] = order, places_of
-    return _Order(torch.from_numpy(columns), torch.from_numpy(places), each)
-
-
-def _ask(members: Net, activation: Activation, read: Tensor, order: _Order, t: int) -> Tensor:
-    """Return `[..., L]` what those who dream say of what they read, `[O + A + 1, L]`."""
-    count = len(members.weights[0])
-    if order.columns is None:
-        out = members(read[None], activation)  # [E, ..., L]
-        return out[0] if count == 1 else out.gather(0, order.places[t].expand(1, *out.shape[1:]))[0]
-    asked = read.index_select(1, order.columns[t]).view(len(read), count, order.each).transpose(0, 1)
-    out = members(asked, activation)  # [E, ..., each]
-    return out.transpose(0, 1).flatten(1).index_select(1, order.places[t])
+    def lay(self, rows: Tensor) -> Sequence[Tensor]:
+        """Return of numbers `[n, H * L]` for each step `[n, slots]`."""
+        return rows.index_select(1, self._source).split(self._sizes, 1)

@@ -224,9 +224,9 @@ class MlpEnsemble(WorldModel[State], nn.Module):
             members = torch.where(state.member < 0, members[0], state.member).expand_as(members).contiguous()
         done = torch.stack(list(actions))  # [H, B, A]
         found = unroll(self._constants(), self.net.in_place, state.obs, done, members, luck, temperature)
-        reward, termination, last = found.reward, found.ending, State(found.obs[-1].t().contiguous(), members[-1])
+        reward, termination, last = found.reward, found.ending, State(found.obs[:, -1].t().contiguous(), members[-1])
         if self.reward_fn is not None or self.termination_fn is not None:
-            flat = found.obs.transpose(1, 2)  # [H + 1, B, O]
+            flat = found.obs.permute(1, 2, 0)  # [H + 1, B, O]
             before, after = (self.decode(State(x.flatten(0, 1), members.flatten())) for x in (flat[:-1], flat[1:]))
             if self.reward_fn is not None:
                 reward = self.reward_fn(before, done.flatten(0, 1), after).view_as(termination)

@@ -72,7 +72,7 @@ class Rollout(Planner):
         tails = uniform_actions(space, drawn.view(lanes, *shape))  # [B, K, H, A]
         actions = tails[:, None].repeat(1, num, 1, 1, 1)  # [B, A, K, H, A]
         actions[:, :, :, 0] = torch.eye(num, device=seed.device)[:, None]
-        luck = Luck(model, seed, each, config.num_futures)
+        luck = Luck(model, seed, each, config.num_futures, config.horizon)
 
         def rows(t: int) -> Tensor:
             """Return `[B * A * K * P, noise_dim]`, the same for all first actions."""

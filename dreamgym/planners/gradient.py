@@ -87,7 +87,7 @@ class GradientAscent(Planner):
         climbed = _climber(space, self._first(space, seed, before))
         best = fallback[:, None].repeat(1, config.num_candidates, 1, 1)  # [B, N, H, A]
         value = torch.full(best.shape[:2], -torch.inf, device=seed.device)  # [B, N]
-        luck = Luck(model, seed, config.num_candidates, config.num_futures, config.common_noise)
+        luck = Luck(model, seed, config.num_candidates, config.num_futures, config.horizon, config.common_noise)
         rows = [luck.next() for _ in range(config.horizon)]
         optimizer = torch.optim.Adam([climbed.where], lr=config.learning_rate)
         for i in range(config.num_iterations + 1):

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from gymnasium import Space, spaces
 from torch import Tensor
+from torch.nn.functional import pad
 
 from dreamgym.core.codec import action_dim
-from dreamgym.core.sampling import most_likely, sample_categorical
+from dreamgym.core.sampling import most_likely
 from dreamgym.planners.planner import bounds, half_range, idle_actions
 
 
@@ -59,10 +60,9 @@ class Categorical:
         return most_likely(self.probs)
 
     def sample(self, noise: Tensor) -> Tensor:
-        """Return sequences of one-hots `[B, N, H, A]` that noise `[B, N, H, 1]` draws."""
-        lanes, candidates = noise.shape[:2]
-        logits = self.probs.log()[:, None].expand(-1, candidates, -1, -1).flatten(0, 1)  # [B*N, H, A]
-        return sample_categorical(logits, noise.flatten(0, 1).squeeze(2)).unflatten(0, (lanes, candidates))
+        """Return sequences of one-hots `[B, N, H, A]` that noise `[B, N, H, 1]` draws, as `sample_categorical` does."""
+        beyond = (torch.special.ndtr(noise) > self.probs.cumsum(2)[:, None, :, :-1]).float()  # [B, N, H, A - 1]
+        return pad(beyond, (1, 0), value=1.0) - pad(beyond, (0, 1))
 
     def refit(self, actions: Tensor, weight: Tensor) -> Categorical:
         """Return the frequencies in weighted sequences `[B, N, H, A]`; lanes whose weights `[B, N]` are all 0 stay."""

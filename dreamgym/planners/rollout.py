@@ -57,16 +57,23 @@ class Luck:
         seed: `[B]` int64.
         num_candidates: N, of each lane.
         num_futures: P, of each candidate.
+        horizon: H, how many steps are looked at in turn.
         common: whether all candidates of a lane meet the same.
     """
 
     def __init__(
-        self, model: WorldModel[Any], seed: Tensor, num_candidates: int, num_futures: int, common: bool = False
+        self,
+        model: WorldModel[Any],
+        seed: Tensor,
+        num_candidates: int,
+        num_futures: int,
+        horizon: int,
+        common: bool = False,
     ) -> None:
         self._each = num_candidates * num_futures
         self._drawn = num_futures if common else self._each
         self._seed, self._count, self._dim = seed, torch.zeros_like(seed), model.noise_dim
-        self._blocks = noise.Blocks()
+        self._blocks = noise.Blocks(ahead=horizon, first=horizon)
 
     def next(self) -> Tensor:
         """Return the noise `[B * N * P, noise_dim]` of one more step."""

@@ -104,7 +104,7 @@ class RandomShooting(_Shooting):
         fallback = definite(space, idle if before is None else before)
         if before is not None:
             actions[:, 0] = fallback
-        luck = Luck(model, seed, config.num_candidates, config.num_futures, config.common_noise)
+        luck = Luck(model, seed, config.num_candidates, config.num_futures, config.horizon, config.common_noise)
         returns = candidate_returns(model, state, actions, lambda t: luck.next(), config, self.value_fn)  # [B, N]
         usable = returns.isfinite()
         best = returns.masked_fill(~usable, -torch.inf).argmax(1)
@@ -138,7 +138,7 @@ class _Refined(_Shooting):
         proposal = first_proposal(
             model.action_space, seed, config.horizon, before, config.std, config.trust, config.smoothing
         )
-        luck = Luck(model, seed, config.num_candidates, config.num_futures, config.common_noise)
+        luck = Luck(model, seed, config.num_candidates, config.num_futures, config.horizon, config.common_noise)
         finite = torch.zeros_like(seed, dtype=torch.bool)
         value = torch.full(seed.shape, torch.nan, device=seed.device)
         for i in range(config.num_iterations):

@@ -89,7 +89,7 @@ def test_both_steps_dream_the_same(change, lanes, quiet):
         assert torch.allclose(ours.info["disagreement"], plain.info["disagreement"], rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("lanes", [7, 300])
+@pytest.mark.parametrize("lanes", [7, 300, 4100])
 @pytest.mark.parametrize(
     "change",
     [

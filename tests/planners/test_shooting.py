@@ -134,11 +134,11 @@ def test_fewer_finite_candidates_than_elites_are_the_elites_alone():
 def test_every_step_of_every_candidate_has_luck_of_its_own():
     world, seeds = QuadraticWorld(), torch.tensor([0, 1])
     config = CemConfig(num_candidates=3, num_futures=2, num_elites=1)
-    own = Luck(world, seeds, config.num_candidates, config.num_futures)
+    own = Luck(world, seeds, config.num_candidates, config.num_futures, config.horizon)
     steps = torch.stack([own.next() for _ in range(50)])
     assert steps.shape == (50, 2 * 3 * 2, 1)
     assert len(steps.unique()) == steps.numel()
-    shared = Luck(world, seeds, config.num_candidates, config.num_futures, common=True)
+    shared = Luck(world, seeds, config.num_candidates, config.num_futures, config.horizon, common=True)
     steps = torch.stack([shared.next() for _ in range(50)]).view(50, 2, 3, 2)
     assert torch.equal(steps, steps[:, :, :1].expand(-1, -1, 3, -1))
     assert len(steps.unique()) == 50 * 2 * 2
