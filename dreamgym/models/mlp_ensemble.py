@@ -19,8 +19,9 @@ from dreamgym.core.model import Obs, SequenceBatch, StageConfig, Transition, Unr
 from dreamgym.core.sampling import PerLane, sample_normal
 from dreamgym.core.spaces import is_image
 from dreamgym.errors import TrainingFailed, UnsupportedSpace
+from dreamgym.models.folded import Folded, fold
 from dreamgym.models.known import ENDINGS, GIVEN, REWARDS, KnownFn, known
-from dreamgym.models.lanes_last import Dreamed, Folded, draw_members, dream, fold, unroll
+from dreamgym.models.lanes_last import Dreamed, draw_members, dream, unroll
 from dreamgym.models.layers import make_mlp, masked_mean
 from dreamgym.models.mlp_ensemble_sizes import PRESETS, Config, check
 from dreamgym.models.packed import Derived, plain_torch
