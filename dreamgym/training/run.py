@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import time
-import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dreamgym.core.codec import encode_action, encode_obs
 from dreamgym.core.model import OnePass, StageConfig, StageHooks, Trainable, WorldModel
-from dreamgym.core.spaces import is_image
-from dreamgym.core.strips import strip
 from dreamgym.core.threads import use_threads
 from dreamgym.data.episodes import Dataset
 from dreamgym.data.sequences import SequenceSampler
-from dreamgym.errors import InvalidArgument, InvalidDataset, InvalidModel, NotDecodable, TrainingFailed, UnknownName
+from dreamgym.errors import InvalidArgument, InvalidDataset, InvalidModel, TrainingFailed, UnknownName
 from dreamgym.training.checkpoints import Checkpoint, newest_checkpoint, prune_checkpoints, write_checkpoint
-from dreamgym.training.identity import check_identity, complete
+from dreamgym.training.identity import check_identity, complete, identity_of
 from dreamgym.training.log import SilentLog, StageLog
 from dreamgym.training.one_pass import learn_in_one_pass
 from dreamgym.training.ranks import Ranks, join
 from dreamgym.training.stage import StageTrainer, Sums
+from dreamgym.training.strips import write_strips
 
-_STRIP_STEPS = 64
 _KEPT = 2
 
 
@@ -172,7 +165,9 @@ class _Run:
         if not len(self.train):
             raise InvalidDataset(f"all {len(dataset)} episodes are held out; record more, or lower holdout.")
         self.bf16 = _wants_bf16(config.precision, self.device)
-        self.identity = _identity(model, dataset, stages, config)
+        self.identity = identity_of(
+            model, dataset, stages, seed=config.seed, holdout=config.holdout, precision=config.precision
+        )
         self.steps: dict[str, Any] = {}
         self.terms: dict[str, Any] = {}
         self.validation: dict[str, Any] = {}
@@ -266,7 +261,9 @@ class _Run:
                     self.steps[stage], self.validation[stage] = step, held_out
                     self._checkpoint(stage, step, trainer.moments())
                     prune_checkpoints(self.checkpoints, {stage: _KEPT})
-                    self._write_strip(stage, step)
+                    episodes = self.held_out if len(self.held_out) else self.train
+                    picture, shown = self.out / "strips" / f"{stage}-{step}.png", config.strip_episodes
+                    write_strips(picture, self.model.eval(), episodes, shown, self.device)
                     saved, saved_at = step, clock()
                 logged, logged_at = step, clock()
 
@@ -301,26 +298,6 @@ class _Run:
             "validation": self.validation,
         }
         write_checkpoint(self.checkpoints, stage, step, record, self.model.state_dict(), moments)
-
-    def _write_strip(self, stage: str, step: int) -> None:
-        """Write a picture of real beside dreamed frames, if the model decodes pictures."""
-        episodes = self.held_out if len(self.held_out) else self.train
-        model, rows = self.model.eval(), []
-        if not is_image(model.observation_space) or not self.config.strip_episodes:
-            return
-        for i in range(min(self.config.strip_episodes, len(episodes))):
-            episode = episodes[i]
-            assert isinstance(episode.obs, np.ndarray)
-            start = max(0, len(episode) - _STRIP_STEPS) // 2  # openings can be unlike all that follows
-            end = start + _STRIP_STEPS
-            obs = encode_obs(model.observation_space, episode.obs[start : end + 1], self.device)
-            assert isinstance(obs, Tensor)
-            action = encode_action(model.action_space, episode.action[start:end]).to(self.device)
-            try:
-                rows.append(strip(model, obs, action))
-            except NotDecodable:
-                return
-        _write_picture(self.out / "strips" / f"{stage}-{step}.png", rows)
 
 
 def _check(model: Any, dataset: Dataset) -> None:
@@ -362,6 +339,11 @@ def _select(model: Any, only: Sequence[str] | None) -> list[str]:
 
 
 def choose_device(name: str) -> torch.device:
+    """Return the device of that name; "auto" is CUDA when present, of several processes a GPU each.
+
+    Raises:
+        InvalidArgument: if it is not to be had.
+    """
     if name in ("auto", "cuda") and torch.cuda.is_available():
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))  # torchrun: each process a GPU of its own
     if name == "auto":
@@ -383,41 +365,3 @@ def _wants_bf16(precision: str, device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     # not torch's own test, which is also true where bfloat16 is emulated, and slow
     return device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-
-
-def _identity(model: Any, dataset: Dataset, stages: Mapping[str, StageConfig], config: TrainConfig) -> dict[str, Any]:
-    """Return what must be the same for a run to be resumed, as JSON values."""
-    shapes = [(name, list(value.shape)) for name, value in model.state_dict().items()]
-    model_config = getattr(model, "config", None)
-    identity = {
-        "model": {
-            "class": type(model).__name__,
-            "config": asdict(model_config) if is_dataclass(model_config) else None,  # type: ignore[arg-type]
-            "weights": _digest(shapes),
-        },
-        "dataset": {
-            "env_id": dataset.env_id,
-            "episodes": len(dataset),
-            "actions": dataset.num_steps,
-            "content": _digest([dataset.keys, dataset.lengths.tolist(), dataset.returns.tolist()]),
-        },
-        "stages": {name: asdict(stage_config) for name, stage_config in stages.items()},
-        "config": {name: getattr(config, name) for name in ("seed", "holdout", "precision")},
-    }
-    return dict(json.loads(json.dumps(identity)))
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:12]
-
-
-def _write_picture(path: Path, rows: list[np.ndarray]) -> None:
-    try:
-        from PIL import Image
-    except ImportError:
-        warnings.warn('strips of real and dreamed frames need pillow: pip install "dreamgym[video]"', stacklevel=2)
-        return
-    width = max((row.shape[1] for row in rows), default=0)
-    padded = [np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
-    path.parent.mkdir(exist_ok=True)
-    Image.fromarray(np.concatenate(padded)).save(path)
