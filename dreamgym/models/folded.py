@@ -32,16 +32,20 @@ class Net:
 
     def __call__(self, x: Tensor, activation: Activation) -> Tensor:
         """Return the answers `[E, n, L]` to `x [E, k, L]`, or to the same `[1, k, L]` for all of them."""
-        if x.shape[2] > _LANES:
-            return torch.cat([self(part, activation) for part in x.split(_LANES, 2)], 2)
-        if x.shape[2] <= _TOGETHER:
+        lanes = x.shape[2]
+        if lanes <= _TOGETHER:
             return self._together(x, activation)
-        out = x.new_empty(len(self.apart), self.weights[-1].shape[1], x.shape[2])
-        asked = x.unbind() * (len(out) // len(x))
-        for (*hidden, last), numbers, answer in zip(self.apart, asked, out.unbind(), strict=True):
-            for weight in hidden:
-                numbers = activation(torch.mm(weight, numbers))
-            torch.mm(last, numbers, out=answer)
+        out = x.new_empty(len(self.apart), self.weights[-1].shape[1], lanes)
+        each = -(-lanes // -(-lanes // _LANES))
+        # one place for all: memory that is asked for again and again may be handed back and zeroed in between
+        rooms = [x.new_empty(weight.shape[1], each) for weight in self.weights[:-1]]
+        for given, answers in zip(x.split(each, 2), out.split(each, 2), strict=True):
+            some = rooms if given.shape[2] == each else [room[:, : given.shape[2]] for room in rooms]
+            asked = given.unbind() * (len(out) // len(x))
+            for (*hidden, last), numbers, answer in zip(self.apart, asked, answers.unbind(), strict=True):
+                for weight, room in zip(hidden, some, strict=True):
+                    numbers = activation(torch.mm(weight, numbers, out=room))
+                torch.mm(last, numbers, out=answer)
         return out
 
     def _together(self, x: Tensor, activation: Activation) -> Tensor:

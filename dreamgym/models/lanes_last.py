@@ -133,12 +133,13 @@ def unroll(
     order = _sorted(members, folded)
     lay = order.lay if order else lambda rows: rows.split(lanes, 1)
     known_then, luck_then = lay(known), [None] * steps if luck is None else lay(luck.flatten(1))
+    before = order.before() if order else ()
     now, seen, rewards = obs.t(), [], []
     for t in range(steps):
-        if order:
-            now = now.index_select(1, order.before[t])
+        if before:
+            now = now.index_select(1, before[t])
         read = torch.cat([now, known_then[t]])  # [O + A + 1, slots]
-        if order:
+        if before:
             chosen = _of_slots(folded, activation, read)
         else:
             chosen = _of_lanes(folded.members(read[None], activation), members[t])
@@ -216,8 +217,6 @@ class _Order:
         count: E.
     """
 
-    before: Sequence[Tensor]
-    """H of `[slots]` int64, in which slot of the step before the lane of a slot was; at first, which lane it is."""
     places: Tensor
     """`[H * L]` int64, the slot of each, those of all steps counted through."""
 
@@ -236,10 +235,14 @@ class _Order:
         places[order] = slots
         source = np.repeat(lanes * row, self._sizes)  # what is left over dreams a step's first lane
         source[slots] = order
-        first, within = self._sizes[0], places.reshape(steps, lanes) - begins[:-1, None]
-        before = np.concatenate([source[:first], within.ravel()[source[first:] - lanes]])
+        self._within = places.reshape(steps, lanes) - begins[:-1, None]
         self._source, self.places = torch.from_numpy(source), torch.from_numpy(places)
-        self.before = torch.from_numpy(before).split(self._sizes)
+
+    def before(self) -> Sequence[Tensor]:
+        """Return H of `[slots]` int64, in which slot of the step before the lane of a slot was; at first, the lane."""
+        source, first = self._source.numpy(), self._sizes[0]
+        moved = self._within.ravel()[source[first:] - self._within.shape[1]]
+        return torch.from_numpy(np.concatenate([source[:first], moved])).split(self._sizes)
 
     def lay(self, rows: Tensor) -> Sequence[Tensor]:
         """Return of numbers `[n, H * L]` for each step `[n, slots]`."""
