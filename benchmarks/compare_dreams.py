@@ -1,6 +1,6 @@
 """Which of several dreams of the same recordings stays true for longer, and sees endings coming?
 
-    python benchmarks/compare_dreams.py --data data/dodge pretrained/dodge_vae_mdn_rnn pretrained/dodge_rssm
+    python benchmarks/compare_dreams.py pretrained/dodge_vae_mdn_rnn pretrained/dodge_rssm --data data/dodge
 
 Prints, for each dream, the open-loop error over the horizon as a share of the error of repeating the last frame, the
 error of drawing what is seen, and how endings are foreseen. About two minutes on one core.
