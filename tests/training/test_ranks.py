@@ -69,9 +69,12 @@ def assert_same_run(one: Path, two: Path, model: str) -> None:
         ours, theirs = log(one, stage), log(two, stage)
         assert ours.keys() == theirs.keys()
         for name in ours:
-            # a categorical near a tie, which the other rounding draws otherwise, moves the losses of its own step
-            most = 0.05 if model == "rssm" else 2e-3
+            # a categorical near a tie, which another rounding draws otherwise, moves the losses of its own step, once
+            # some updates have made more of the rounding
+            most, strictly = (0.05, 4) if model == "rssm" else (2e-3, None)
             np.testing.assert_allclose(ours[name], theirs[name], rtol=most, atol=1e-5, err_msg=f"{stage}: {name}")
+            first = ours[name][:strictly], theirs[name][:strictly]
+            np.testing.assert_allclose(*first, rtol=2e-3, atol=1e-5, err_msg=f"{stage}: {name}")
             close = np.isclose(ours[name], theirs[name], rtol=2e-3, atol=1e-5, equal_nan=True)
             assert close.mean() >= 0.7, f"{stage}: {name}: {ours[name]} and {theirs[name]}"
     weights = [load(folder).model.state_dict() for folder in (one, two)]  # type: ignore[attr-defined]
