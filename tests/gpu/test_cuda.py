@@ -101,6 +101,7 @@ def test_a_step_makes_nobody_wait_and_a_graph_of_it_steps_as_it_does(id, variant
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:TensorFloat32 tensor cores")
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")
 @torch.no_grad()  # as the env steps, and the bench
 def test_a_step_compiles():
     dream = load("DreamDodge-v0", device=GPU)
