@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -31,7 +32,7 @@ class MbpoConfig:
     """How an `Mbpo` learns and dreams; the defaults are for vectors of a few numbers on one core."""
 
     every: int = 250
-    """Real steps between two rounds: the model learns from all finished episodes, then dreams branch off."""
+    """Real steps between two rounds: the model learns from all of them so far, then dreams branch off."""
     starts: int = 2000
     """Dreams of a round, from real states that are drawn evenly."""
     horizon: int = 3
@@ -176,9 +177,10 @@ class Mbpo(BaseCallback):
         SAC("MlpPolicy", env, gradient_steps=10).learn(5000, callback=Mbpo(model, "runs/mbpo"))
 
     The algorithm acts in the real env and learns as ever; `learning_starts`, `gradient_steps` and `num_timesteps` are
-    SB3's, and count real steps alone. Every so many of them the model learns from all finished episodes, and short
-    dreams of the present policy branch off from states that were really seen. From then on most of each batch that the
-    algorithm learns from is dreamed. A dream's last step is no ending: its value goes on, as at a time limit.
+    SB3's, and count real steps alone. Every so many of them the model learns from all that were made, those of the
+    episode that still goes on too, and short dreams of the present policy branch off from states that were really seen.
+    From then on most of each batch that the algorithm learns from is dreamed. A dream's last step is no ending: its
+    value goes on, as at a time limit.
 
     Args:
         model: a world model that `training.fit` trains in one stage and whose state is known from one observation, such
@@ -242,10 +244,9 @@ class Mbpo(BaseCallback):
         if self.num_timesteps < self._next:
             return
         self._record()
-        if self._episodes:
-            self._next = self.num_timesteps + self.config.every
-            self._learn()
-            self._dream()
+        self._next = self.num_timesteps + self.config.every
+        self._learn()
+        self._dream()
 
     def _on_training_end(self) -> None:
         assert self.buffer is not None
@@ -256,16 +257,22 @@ class Mbpo(BaseCallback):
     def _record(self) -> None:
         """Write the episodes that have ended since the last time."""
         assert self.buffer is not None
+        real = self.buffer.real
+        ends = [int(end) for end in self._begun + 1 + np.flatnonzero(real.dones[self._begun : real.size(), 0])]
+        if ends:
+            self._write(self.out, ends)
+            self._begun, self._episodes = ends[-1], self._episodes + len(ends)
+
+    def _write(self, folder: Path, ends: list[int]) -> None:
+        """Write what follows the recorded episodes, cut before these rows of the buffer."""
+        assert self.buffer is not None
         real, policy = self.buffer.real, self.model.policy
-        ends = self._begun + 1 + np.flatnonzero(real.dones[self._begun : real.size(), 0])
-        if len(ends) == 0:
-            return
         env = self.training_env.envs[0].spec if hasattr(self.training_env, "envs") else None
         name = env.id if env is not None else "unknown"
         space = self.world.action_space
-        with DatasetWriter(self.out, name, self.world.observation_space, space) as writer:
-            for end in ends:
-                rows = slice(self._begun, end)
+        with DatasetWriter(folder, name, self.world.observation_space, space) as writer:
+            for i, (begin, end) in enumerate(pairwise([self._begun, *ends])):
+                rows = slice(begin, end)
                 action = real.actions[rows, 0].reshape(-1, *space.shape)
                 obs = np.concatenate([real.observations[rows, 0], real.next_observations[end - 1 : end, 0]])
                 over, cut = real.dones[end - 1, 0] > 0, real.timeouts[end - 1, 0] > 0
@@ -274,12 +281,13 @@ class Mbpo(BaseCallback):
                     policy.unscale_action(action) if isinstance(space, spaces.Box) else action,
                     real.rewards[rows, 0],
                     terminated=bool(over and not cut),
-                    truncated=bool(cut),
+                    truncated=bool(cut or not over),
                 )
-                writer.add(episode, key=f"{self._episodes:08d}")
-                self._begun, self._episodes = int(end), self._episodes + 1
+                writer.add(episode, key=f"{self._episodes + i:08d}")
 
     def _learn(self) -> None:
+        """Teach the model all real steps; those of an episode that still goes on count as one that was cut off."""
+        assert self.buffer is not None
         config, name = self.config, self._stage
         updates = config.updates if self.rounds else config.first_updates
         settings = TrainConfig(
@@ -287,7 +295,11 @@ class Mbpo(BaseCallback):
         )
         stages = {name: replace(self.world.stages[name], steps=updates)}
         with TemporaryDirectory() as folder:
-            result = fit(self.world, Dataset(self.out), folder, stages=stages, config=settings)
+            data = [self.out] if self._episodes else []
+            if self._begun < self.buffer.real.size():
+                data.append(Path(folder) / "going_on")
+                self._write(data[-1], [self.buffer.real.size()])
+            result = fit(self.world, Dataset(data), Path(folder) / "run", stages=stages, config=settings)
         self.rounds += 1
         for term, value in (result.validation[name] or result.terms[name]).items():
             self.logger.record(f"dream/{term}", value)

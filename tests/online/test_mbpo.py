@@ -179,6 +179,44 @@ def test_what_is_recorded_is_what_happened(tmp_path):
     assert begin == Dataset(tmp_path).num_steps
 
 
+class Endless(Slope):
+    def step(self, action):
+        obs, reward, _, _, info = super().step(action)
+        return obs, reward, False, False, info
+
+
+class Watched(ExactSlope):
+    """An `ExactSlope` that remembers, for each round, from which states the transitions began that it was taught."""
+
+    stages = {"nothing": StageConfig(steps=1, batch_size=64, sequence_length=1)}  # noqa: RUF012
+
+    def __init__(self):
+        super().__init__()
+        self.seen = [set()]
+
+    def observe(self, *args):  # dreams begin: a round is over
+        self.seen.append(set())
+        return super().observe(*args)
+
+    def loss(self, batch, stage):
+        assert not batch.terminated.any()
+        self.seen[-1] |= {tuple(obs) for obs in batch.obs[:, 0].numpy()}
+        return super().loss(batch, stage)
+
+
+def test_the_model_learns_from_an_episode_that_goes_on_and_only_whole_ones_are_kept(tmp_path):
+    model = Watched()
+    _, fed = taught(tmp_path, 50, replace(ROUND, first_updates=20, updates=20), model, env=Endless())
+    states = [tuple(obs) for obs in fed.buffer.real.observations[:50, 0]]
+    assert model.seen[:1] == [set(states[:40])]  # there has been no other episode
+    assert not any(tmp_path.iterdir())
+    model = Watched()
+    _, fed = taught(tmp_path, 100, replace(ROUND, updates=40), model, env=TimeLimit(Endless(), 30))
+    states = [tuple(obs) for obs in fed.buffer.real.observations[:100, 0]]
+    assert model.seen[1:4] == [set(states[:60]), set(states[:80]), set(states[:100])]  # each one once
+    assert Dataset(tmp_path).num_steps == 90
+
+
 def test_a_dream_ends_with_its_termination_and_no_earlier():
     steps = branch(ExactSlope(), states(), act, 30)
     over = int(steps.terminated.sum())
