@@ -21,7 +21,7 @@ FIRST = {  # page -> commands that make what its blocks begin with
 }
 SMALLER = {
     "offline.md": {"gradient_steps=4": "gradient_steps=1"},
-    "planning.md": {"sac.learn(1000": "sac.learn(220", "gradient_steps=16": "gradient_steps=1"},
+    "planning.md": {"sac.learn(600": "sac.learn(220", "gradient_steps=32": "gradient_steps=1"},
 }
 
 
