@@ -177,10 +177,10 @@ class Mbpo(BaseCallback):
         SAC("MlpPolicy", env, gradient_steps=10).learn(5000, callback=Mbpo(model, "runs/mbpo"))
 
     The algorithm acts in the real env and learns as ever; `learning_starts`, `gradient_steps` and `num_timesteps` are
-    SB3's, and count real steps alone. Every so many of them the model learns from all that were made, those of the
-    episode that still goes on too, and short dreams of the present policy branch off from states that were really seen.
-    From then on most of each batch that the algorithm learns from is dreamed. A dream's last step is no ending: its
-    value goes on, as at a time limit.
+    SB3's, and count real steps alone. Every so many of them the model learns from all that were made, but for those of
+    held-out episodes, and short dreams of the present policy branch off from states that were really seen. It does not
+    wait for the end of an episode. From then on most of each batch that the algorithm learns from is dreamed. A dream's
+    last step is no ending: its value goes on, as at a time limit.
 
     Args:
         model: a world model that `training.fit` trains in one stage and whose state is known from one observation, such
@@ -281,12 +281,12 @@ class Mbpo(BaseCallback):
                     policy.unscale_action(action) if isinstance(space, spaces.Box) else action,
                     real.rewards[rows, 0],
                     terminated=bool(over and not cut),
-                    truncated=bool(cut or not over),
+                    truncated=bool(cut),
                 )
                 writer.add(episode, key=f"{self._episodes + i:08d}")
 
     def _learn(self) -> None:
-        """Teach the model all real steps; those of an episode that still goes on count as one that was cut off."""
+        """Teach the model all real steps, also those of an episode that still goes on."""
         assert self.buffer is not None
         config, name = self.config, self._stage
         updates = config.updates if self.rounds else config.first_updates

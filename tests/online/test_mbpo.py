@@ -186,35 +186,28 @@ class Endless(Slope):
 
 
 class Watched(ExactSlope):
-    """An `ExactSlope` that remembers, for each round, from which states the transitions began that it was taught."""
-
-    stages = {"nothing": StageConfig(steps=1, batch_size=64, sequence_length=1)}  # noqa: RUF012
+    """An `ExactSlope` that remembers all transitions that each round teaches it."""
 
     def __init__(self):
         super().__init__()
-        self.seen = [set()]
+        self.taught = []
 
-    def observe(self, *args):  # dreams begin: a round is over
-        self.seen.append(set())
-        return super().observe(*args)
+    def begin_stage(self, stage, batches):
+        rounds = [(batch.obs[:, 0], batch.mask[:, 0] > 0, batch.terminated) for batch in batches]
+        assert not any(ended.any() for _, _, ended in rounds)
+        self.taught.append([tuple(x) for obs, real, _ in rounds for x in obs[real].numpy()])
 
-    def loss(self, batch, stage):
-        assert not batch.terminated.any()
-        self.seen[-1] |= {tuple(obs) for obs in batch.obs[:, 0].numpy()}
-        return super().loss(batch, stage)
+    def end_stage(self, stage, batches):
+        pass
 
 
 def test_the_model_learns_from_an_episode_that_goes_on_and_only_whole_ones_are_kept(tmp_path):
-    model = Watched()
-    _, fed = taught(tmp_path, 50, replace(ROUND, first_updates=20, updates=20), model, env=Endless())
-    states = [tuple(obs) for obs in fed.buffer.real.observations[:50, 0]]
-    assert model.seen[:1] == [set(states[:40])]  # there has been no other episode
-    assert not any(tmp_path.iterdir())
-    model = Watched()
-    _, fed = taught(tmp_path, 100, replace(ROUND, updates=40), model, env=TimeLimit(Endless(), 30))
-    states = [tuple(obs) for obs in fed.buffer.real.observations[:100, 0]]
-    assert model.seen[1:4] == [set(states[:60]), set(states[:80]), set(states[:100])]  # each one once
-    assert Dataset(tmp_path).num_steps == 90
+    for limit, kept in ((1000, 0), (30, 90)):
+        model, out = Watched(), tmp_path / str(limit)
+        _, fed = taught(out, config=replace(ROUND, holdout=0.0), model=model, env=TimeLimit(Endless(), limit))
+        states = [tuple(obs) for obs in fed.buffer.real.observations[:100, 0]]
+        assert model.taught == [states[:count] for count in (40, 60, 80, 100)]  # each one once
+        assert (Dataset(out).num_steps if kept else len([*tmp_path.glob("1000/*")])) == kept
 
 
 def test_a_dream_ends_with_its_termination_and_no_earlier():
