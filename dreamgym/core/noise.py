@@ -153,11 +153,10 @@ class Blocks:
     Args:
         ahead: the largest number of steps that are made at once.
         numbers: the largest number of numbers that are made at once; more than these leave the processor's cache.
-        first: the number of steps that are made when nothing has been used up.
     """
 
-    def __init__(self, ahead: int = 64, numbers: int = 2**17, first: int = 1) -> None:
-        self.ahead, self.numbers, self.first = ahead, numbers, first
+    def __init__(self, ahead: int = 64, numbers: int = 2**17) -> None:
+        self.ahead, self.numbers = ahead, numbers
         self._seed: Tensor | None = None
         self._count: Tensor | None = None
         self._now = 0
@@ -190,7 +189,7 @@ class Blocks:
         if seed is not self._seed or count is not self._count:
             self._seed, self._count, self._now, self._blocks = seed, count, 0, {}
         _, used_up = self._blocks.get(stream, (0, ()))
-        steps = min(2 * len(used_up) or self.first, most)
+        steps = min(2 * len(used_up) or 1, most)
         counts = (count + torch.arange(steps)[:, None]).flatten()  # [steps * B]
         rows = draw(seed.repeat(steps), counts).unflatten(0, (steps, len(seed))).unbind(0)
         self._blocks[stream] = self._now, rows

@@ -120,14 +120,31 @@ def unroll(
         noise: `[H, L, O]` standard normals or more.
         temperature: of the dream, a number or `[L, 1]`.
     """
-    (steps, lanes), width = members.shape, obs.shape[1]
-    if lanes > _MANY:
+    if len(obs) > _MANY:
         some = [obs.split(_MANY), *(x.split(_MANY, 1) for x in (actions, members, noise))]
         heats = temperature.split(_MANY) if isinstance(temperature, Tensor) else [temperature] * len(some[0])
         parts = [unroll(folded, activation, *given) for given in zip(*some, heats, strict=True)]
         paid = [part.reward for part in parts if part.reward is not None]
         reached, ending = torch.cat([part.obs for part in parts], 2), torch.cat([part.ending for part in parts], 1)
         return Unfolded(reached, torch.cat(paid, 1) if paid else None, ending)
+    found = _unroll(folded, activation, obs, actions, members, noise, temperature)
+    # no gradient can pass what was made in inference mode
+    reward = None if found.reward is None else found.reward.clone()
+    return Unfolded(found.obs.clone(), reward, found.ending.clone())
+
+
+@torch.inference_mode()  # its operators cost less to begin
+def _unroll(
+    folded: Folded,
+    activation: Activation,
+    obs: Tensor,
+    actions: Tensor,
+    members: Tensor,
+    noise: Tensor,
+    temperature: PerLane,
+) -> Unfolded:
+    """Return what `unroll` returns, all lanes at once."""
+    (steps, lanes), width = members.shape, obs.shape[1]
     known = torch.cat([actions.permute(2, 0, 1).flatten(1), actions.new_ones(1, steps * lanes)])  # [A + 1, H * L]
     luck = _luck(folded, noise[:, :, :width].permute(2, 0, 1), temperature)  # [O, H, L]
     order = _sorted(members, folded)

@@ -16,6 +16,9 @@ from dreamgym.planners.planner import PlannerConfig, ValueFn
 NoiseFn = Callable[[int], Tensor]
 """The number of a step -> standard normals `[L, noise_dim]`."""
 
+_NUMBERS = 2**17
+"""Numbers that are drawn at once: more leave the processor's cache."""
+
 
 def imagined_return(
     model: WorldModel[Any],
@@ -70,17 +73,22 @@ class Luck:
         horizon: int,
         common: bool = False,
     ) -> None:
-        self._each = num_candidates * num_futures
+        self._each, self._dim, self._seed = num_candidates * num_futures, model.noise_dim, seed
         self._drawn = num_futures if common else self._each
-        self._seed, self._count, self._dim = seed, torch.zeros_like(seed), model.noise_dim
-        self._blocks = noise.Blocks(ahead=horizon, first=horizon)
+        self._steps = max(1, min(horizon, _NUMBERS // (len(seed) * self._each * max(1, self._dim))))
+        self._count = torch.arange(self._steps, device=seed.device).repeat_interleave(len(seed))
+        self._rows: list[Tensor] = []
 
     def next(self) -> Tensor:
         """Return the noise `[B * N * P, noise_dim]` of one more step."""
-        numbers = self._blocks.normal(self._seed, noise.IMAGINED, self._count, self._drawn * self._dim)
-        self._count = self._blocks.advance(self._seed, self._count)
-        numbers = numbers.reshape(len(self._seed), 1, self._drawn, self._dim)
-        return numbers.expand(-1, self._each // self._drawn, -1, -1).reshape(len(self._seed) * self._each, self._dim)
+        if not self._rows:  # that of several steps is drawn at once
+            shape = self._steps, len(self._seed), self._each // self._drawn, self._drawn, self._dim
+            seed = self._seed.repeat(self._steps)
+            numbers = noise.normal(seed, noise.IMAGINED, self._count, self._drawn * self._dim)
+            numbers = numbers.view(*shape[:2], 1, *shape[3:]).expand(shape)
+            self._rows = list(numbers.reshape(self._steps, len(self._seed) * self._each, self._dim).unbind())[::-1]
+            self._count = self._count + self._steps
+        return self._rows.pop()
 
 
 def candidate_returns(

@@ -160,13 +160,3 @@ def test_blocks_look_far_ahead_for_lanes_that_keep_in_step(monkeypatch):
         blocks.normal(seed, DYNAMICS, count, 3)
         count = blocks.advance(seed, count)
     assert len(calls) < 20
-
-
-def test_blocks_whose_use_is_known_draw_no_more_than_that(monkeypatch):
-    drawn, plain = [], noise.normal
-    monkeypatch.setattr(noise, "normal", lambda seed, *rest: drawn.append(len(seed)) or plain(seed, *rest))
-    blocks, seed, count = Blocks(ahead=20, first=20), torch.arange(4), torch.zeros(4, dtype=torch.int64)
-    for _ in range(40):
-        assert torch.equal(blocks.normal(seed, DYNAMICS, count, 3), plain(seed, DYNAMICS, count, 3))
-        count = blocks.advance(seed, count)
-    assert drawn == [4 * 20, 4 * 20]

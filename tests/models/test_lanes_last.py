@@ -125,6 +125,18 @@ def test_what_is_unrolled_is_what_one_step_after_the_other_dreams(change, lanes)
         assert torch.allclose(plain.reward, quick.reward, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("lanes", [3, 90])
+def test_what_is_unrolled_without_gradients_may_be_learned_from(lanes):
+    model = make(WIDE)
+    state, action, noise = some(model, lanes)
+    with torch.no_grad():
+        found = model.without_info().unroll(state, [action] * 4, lambda t: noise)
+    weight = torch.ones((), requires_grad=True)
+    sum((weight * x).sum() for x in (found.reward, found.termination, found.state.obs)).backward()
+    assert weight.grad.isfinite()
+    model.step(found.state, action, noise).reward.sum().backward()  # nor has the model kept what has no gradient
+
+
 @torch.no_grad()
 def test_an_unrolled_lane_that_leaves_the_finite_numbers_is_told_by_the_last_state():
     model = make(WIDE).without_info()

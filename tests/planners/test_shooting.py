@@ -7,6 +7,7 @@ import pytest
 import torch
 from planning_worlds import QuadraticWorld, TableWorld, cliff, greedy_trap, place
 
+from dreamgym.core import noise
 from dreamgym.core.imagine import imagine
 from dreamgym.core.model import Transition
 from dreamgym.errors import InvalidArgument
@@ -142,6 +143,19 @@ def test_every_step_of_every_candidate_has_luck_of_its_own():
     steps = torch.stack([shared.next() for _ in range(50)]).view(50, 2, 3, 2)
     assert torch.equal(steps, steps[:, :, :1].expand(-1, -1, 3, -1))
     assert len(steps.unique()) == 50 * 2 * 2
+
+
+def test_luck_is_drawn_for_a_horizon_at_once_and_no_more_of_it_than_fits_the_cache(monkeypatch):
+    drawn, plain = [], noise.normal
+    monkeypatch.setattr(noise, "normal", lambda seed, *rest: drawn.append(len(seed)) or plain(seed, *rest))
+    seeds = torch.tensor([0, 1])
+    for candidates, each in ((3, 20), (2**14, 4), (2**17, 1)):
+        luck = Luck(QuadraticWorld(), seeds, candidates, 1, horizon=20)
+        drawn.clear()
+        for t in range(20):
+            expected = plain(seeds, noise.IMAGINED, torch.full_like(seeds, t), candidates).reshape(-1, 1)
+            assert torch.equal(luck.next(), expected)
+        assert drawn == [2 * each] * (20 // each)
 
 
 def test_one_future_of_many_that_diverges_is_enough_to_rank_last():
