@@ -126,13 +126,15 @@ def test_what_is_unrolled_is_what_one_step_after_the_other_dreams(change, lanes)
 
 
 @pytest.mark.parametrize("lanes", [3, 90])
-def test_what_is_unrolled_without_gradients_may_be_learned_from(lanes):
+def test_what_is_dreamed_without_gradients_may_be_learned_from(lanes):
     model = make(WIDE)
     state, action, noise = some(model, lanes)
     with torch.no_grad():
         found = model.without_info().unroll(state, [action] * 4, lambda t: noise)
+        step = model.step(state, action, noise)
+    dreamed = [found.reward, found.termination, found.state.obs, step.reward, step.termination, step.state.obs]
     weight = torch.ones((), requires_grad=True)
-    sum((weight * x).sum() for x in (found.reward, found.termination, found.state.obs)).backward()
+    sum((weight * x).sum() for x in (*dreamed, step.info["disagreement"])).backward()
     assert weight.grad.isfinite()
     model.step(found.state, action, noise).reward.sum().backward()  # nor has the model kept what has no gradient
 
